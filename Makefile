@@ -1,0 +1,67 @@
+# make book · make test · make lab: each sets itself up first. `make help` lists everything.
+PYTHON   ?= python3
+PROFILE  ?= mini
+SEED     ?= 0
+CHAPTERS ?=
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+VENV  := .venv
+BIN   := $(VENV)/bin
+PY    := $(BIN)/python
+STAMP := $(VENV)/.stamp
+
+.PHONY: help book test lab setup lock refresh results address clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@echo
+	@echo "  PROFILE=mini|gtzan-mini|gtzan   SEED=0   CHAPTERS=1,2,4 (all if empty)   PYTHON=python3"
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 10) <= v < (3, 14) else \
+	  "Python 3.10 to 3.13 is needed, this is %d.%d: choose another with  make PYTHON=python3.11 ..." % v)'
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@echo "Installing the pinned packages into $(VENV) (about 6 GB with torch; once)"
+	@if $(PY) -m pip install --quiet --disable-pip-version-check uv && $(PY) -m uv --version >/dev/null 2>&1; then \
+	  $(PY) -m uv pip sync --quiet --python $(PY) requirements.lock; \
+	  $(PY) -m uv pip install --quiet --python $(PY) --no-deps -e .; \
+	else \
+	  $(PY) -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock; \
+	  $(PY) -m pip install --quiet --disable-pip-version-check --no-deps -e .; \
+	fi
+	@touch $@
+
+setup: $(STAMP)  ## only install the environment
+
+book: $(STAMP)  ## run the chapters and build the pages (build/html/PROFILE/index.html)
+	@$(PY) -m genre_utils run --profile "$(PROFILE)" --seed "$(SEED)" --chapters "$(CHAPTERS)"
+	@$(PY) -m genre_utils build --profile "$(PROFILE)"
+
+test: $(STAMP)  ## lint, unit tests, and every notebook against its stored outputs
+	@$(PY) -m ruff check .
+	@$(PY) -m pytest tests
+	@$(PY) tests/run_nbval.py
+
+lab: $(STAMP)  ## open the chapters in JupyterLab
+	@$(BIN)/jupyter lab --notebook-dir=. chapters
+
+refresh: $(STAMP)  ## run the committed chapters in place (mini, seed 0) and store their outputs
+	@$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.timeout=1800 \
+	  --ExecutePreprocessor.record_timing=False $(if $(NOTEBOOKS),$(NOTEBOOKS),$(sort $(wildcard chapters/[0-9]*.ipynb)))
+
+results: $(STAMP)  ## write the results table of README.md from book/results/
+	@$(PY) -m genre_utils results --profile "$(PROFILE)" --write README.md
+
+address: $(STAMP)  ## set the repository's address everywhere: make address URL=https://github.com/you/your-fork
+	@$(PY) -m genre_utils address "$(URL)"
+
+lock: $(STAMP)  ## resolve pyproject.toml again into requirements.lock
+	@$(PY) -m uv pip compile pyproject.toml --all-extras -c constraints.txt --universal --python-version 3.11 \
+	  --no-annotate --no-emit-package pyaudio --custom-compile-command "make lock" --quiet -o requirements.lock
+
+clean:  ## remove what was built (keeps .venv and the cache in data/)
+	rm -rf build .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,251 @@
+"""The command line: ``python -m genre_utils`` (or ``genre-utils``). ``--help`` explains each command.
+
+Exit codes: 0 done; 1 the work failed (a chapter, a page, a file); 2 the command or its surroundings are wrong;
+130 interrupted. Heavy libraries are imported inside the commands, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.markup import escape
+from rich.table import Table
+
+from genre_utils.errors import GenreError, RunError
+from genre_utils.profiles import PROFILES, check_seed, get_profile
+
+app = typer.Typer(
+    help="Run, build and use the replication book.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console()
+errors = Console(stderr=True)
+
+ProfileOption = Annotated[str, typer.Option("--profile", help="One of: " + ", ".join(PROFILES) + ".")]
+SeedOption = Annotated[str, typer.Option("--seed", help="Seed of the training (the split keeps its own).")]
+
+
+@app.command()
+def run(
+    profile: ProfileOption = "mini",
+    seed: SeedOption = "0",
+    chapters: Annotated[str, typer.Option(help='For example "1,2,4", "2-4"; all if empty.')] = "",
+    out: Annotated[Path | None, typer.Option(help="Folder of the executed notebooks.")] = None,
+) -> None:
+    """Run the chapters in order (papermill); executed notebooks go to build/chapters/PROFILE/."""
+    from genre_utils import book
+
+    get_profile(profile)
+    number = check_seed(seed)
+    chosen = book.select_chapters(chapters, book.all_chapters())
+    if not chosen:
+        raise RunError(f"no notebook chapters/NN_*.ipynb in {book.book_root()}")
+    began = time.monotonic()
+    with _Progress(chosen) as progress:
+        made = book.run_chapters(profile, number, chosen, out=out, watch=progress)
+    minutes, seconds = divmod(round(time.monotonic() - began), 60)
+    console.print(f"{len(made)} chapters in {minutes} min {seconds:02d} s; executed notebooks: {made[0].parent}")
+
+
+class _Progress:
+    """One bar a chapter: cells done, and the section it is in. Plain lines where there is no terminal."""
+
+    def __init__(self, chapters) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self.bars = Progress(
+            TextColumn("{task.fields[name]:<24}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[section]}", markup=False),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self.tasks = {
+            c.name: self.bars.add_task("", name=c.name, section="", total=None, start=False) for c in chapters
+        }
+        self.said: tuple[str, str] | None = None
+
+    def __enter__(self):
+        self.bars.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.bars.stop()
+
+    def __call__(self, chapter, done: int, total: int, section: str) -> None:
+        task = self.tasks[chapter.name]
+        if self.bars.tasks[task].start_time is None:
+            self.bars.start_task(task)
+        self.bars.update(task, completed=done, total=total, section=section)
+        if not console.is_terminal and self.said != (chapter.name, section):
+            console.print(f"{chapter.name}  {done:>3}/{total}  {section}", markup=False, highlight=False)
+            self.said = (chapter.name, section)
+
+
+@app.command()
+def build(
+    profile: ProfileOption = "mini",
+    committed: Annotated[bool, typer.Option(help="Use the stored outputs of chapters/; run nothing.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder of the pages.")] = None,
+) -> None:
+    """Build the pages from the executed chapters; any warning fails the build."""
+    from genre_utils import book
+
+    get_profile(profile)
+    with console.status("Jupyter Book builds the pages"):
+        page, stored = book.build_book(profile, committed=committed, out=out)
+    if stored:
+        console.print(
+            "Shown with their stored outputs, because this profile has not run them: " + ", ".join(stored),
+            highlight=False,
+        )
+    console.print(f"The book is ready. Open [bold]{escape(str(page))}[/bold]", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def predict(
+    files: Annotated[list[Path], typer.Argument(help="Audio files, of any format soundfile reads.")],
+    profile: ProfileOption = "mini",
+    top: Annotated[int, typer.Option(min=1, max=10, help="How many genres to show.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+) -> None:
+    """Guess the genre of your own files with the models of the last run."""
+    from genre_utils.predict import load_predictors, predict_file
+
+    world = get_profile(profile)
+    predictors = load_predictors(world)
+    answers, failed = [], False
+    for file in files:
+        try:
+            answers.append({"file": str(file), "guesses": predict_file(file, predictors, world, top=top)})
+        except GenreError as error:
+            failed = True
+            answers.append({"file": str(file), "error": str(error)})
+    if as_json:
+        typer.echo(json.dumps(answers, indent=2, ensure_ascii=False))
+    else:
+        for answer in answers:
+            _show_guesses(answer)
+        console.print(f"Models of the last run of the profile {profile} ({world.about}).", style="dim")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _show_guesses(answer: dict) -> None:
+    if "error" in answer:
+        errors.print(f"[red]{escape(answer['error'])}[/red]", highlight=False, soft_wrap=True)
+        return
+    table = Table(title=escape(answer["file"]), title_justify="left")
+    table.add_column("Approach")
+    for place in range(1, 1 + max(len(g) for g in answer["guesses"].values())):
+        table.add_column(f"{place}.")
+    for approach, guesses in answer["guesses"].items():
+        table.add_row(approach, *(f"{g['genre']} {100 * g['probability']:.0f} %" for g in guesses))
+    console.print(table)
+
+
+@app.command()
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False) -> None:
+    """Check this machine: versions, device, corpora, backbone, disk. Exits 1 if something is broken."""
+    from dataclasses import asdict
+
+    from genre_utils.doctor import examine
+
+    findings = examine()
+    if as_json:
+        typer.echo(json.dumps([asdict(f) for f in findings], indent=2))
+    else:
+        marks = {"ok": "[green]ok[/green]", "note": "[yellow]note[/yellow]", "broken": "[red]broken[/red]"}
+        table = Table("", "What", "Found", "What to do")
+        for finding in findings:
+            remedy = escape(finding.remedy)
+            table.add_row(marks[finding.level], finding.what, escape(finding.found), remedy)
+        console.print(table)
+    if any(f.level == "broken" for f in findings):
+        raise typer.Exit(1)
+
+
+fetch = typer.Typer(help="Get a corpus of real music.", no_args_is_help=True)
+app.add_typer(fetch, name="fetch")
+
+
+@fetch.command("gtzan-mini")
+def fetch_gtzan_mini(
+    url: Annotated[str | None, typer.Option(help="Another address of the same archive.")] = None,
+) -> None:
+    """Download the public mini subset (100 clips, 120 MB), check it and unpack it into data/corpora/."""
+    from genre_utils.corpora import gtzan
+
+    corpus = gtzan.fetch_gtzan_mini(**({"url": url} if url else {}), progress=console.is_terminal)
+    console.print(f"gtzan-mini is ready: {corpus}", soft_wrap=True, markup=False)
+
+
+@fetch.command("gtzan")
+def fetch_gtzan(
+    folder: Annotated[Path | None, typer.Option(help="Where your copy lies.")] = None,
+) -> None:
+    """Check your copy of GTZAN (it has no official download any more; this says how to get one)."""
+    from genre_utils.corpora import gtzan
+
+    corpus = gtzan.gtzan_full(folder)
+    console.print(f"GTZAN is complete: {len(corpus)} usable clips in {corpus.root}", soft_wrap=True, markup=False)
+
+
+@app.command()
+def results(
+    profile: ProfileOption = "mini",
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the source of the table.")] = False,
+    write: Annotated[Path | None, typer.Option(help="Put it between the marks of this page.")] = None,
+) -> None:
+    """The results table of the README, from the committed run records in book/results/."""
+    from genre_utils import results as made
+    from genre_utils.book import book_root
+
+    get_profile(profile)
+    table = made.results_markdown(book_root() / "book" / "results" / profile)
+    if write is not None:
+        changed = made.write_results(write, table)
+        console.print(f"{write}: {'updated' if changed else 'was up to date'}", markup=False)
+    elif markdown:
+        typer.echo(table)
+    else:
+        console.print(Markdown(table))
+
+
+@app.command()
+def address(url: Annotated[str, typer.Argument(help="For example https://github.com/you/your-fork")]) -> None:
+    """Set the repository's address in every file that links to it."""
+    from genre_utils.address import change_address
+    from genre_utils.book import book_root
+
+    root = book_root()
+    for path in change_address(root, url):
+        console.print(str(path.relative_to(root)), markup=False)
+
+
+def main() -> None:
+    """Entry point: errors a reader may meet become one message and an exit code, never a traceback."""
+    from genre_utils.book import WorkFailed
+
+    try:
+        app()
+    except GenreError as error:
+        errors.print(f"[red]Error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except WorkFailed as error:
+        errors.print(f"[red]Failed:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        errors.print("Interrupted. What had finished is kept; run the same command to go on.")
+        sys.exit(130)

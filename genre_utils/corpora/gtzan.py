@@ -1,0 +1,287 @@
+"""GTZAN itself: the public mini subset (100 clips, fetched and checked) and the whole (999 usable clips).
+
+GTZAN carries no licence: clips are played on the reader's machine and never published with the book.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import tempfile
+import urllib.error
+import urllib.request
+import zipfile
+from functools import lru_cache
+from pathlib import Path
+
+from genre_utils.audio import file_sha256
+from genre_utils.corpora import Clip, Corpus
+from genre_utils.corpora.faults import gtzan_faults
+from genre_utils.errors import CacheError, CorpusError
+from genre_utils.paths import corpora_dir, package_data
+from genre_utils.profiles import GENRES
+
+#: The mini subset that mirdata's ``gtzan_genre`` loader names. GitHub may repack this archive, so the
+#: checksum of every clip inside decides, not that of the archive.
+MINI_URL = "https://github.com/TempoBeatDownbeat/gtzan_mini/archive/refs/heads/main.zip"
+#: The archive has about 120 MB; anything much larger is not it.
+LARGEST_ARCHIVE = 400_000_000
+CLIP_S = 30.0
+#: The Kaggle copy's damaged file: left out by name, never because it happens not to load.
+DAMAGED = {"jazz.00054": "its file is damaged in the copies in circulation"}
+_TIMEOUT_S = 30
+_CHUNK = 1 << 18
+
+
+@lru_cache(maxsize=1)
+def mini_listing() -> dict[str, dict]:
+    """Clip id -> ``sha256``, ``frames``, ``rate_hz`` of the 100 clips of the mini subset."""
+    return json.loads(package_data("gtzan_mini.json").read_text(encoding="utf-8"))["clips"]
+
+
+def _genre_root(folder: Path) -> Path | None:
+    """The folder that holds ``blues/`` … ``rock/``: `folder` or a usual place below it."""
+    for below in ("", "genres", "genres_original", "Data/genres_original"):
+        root = folder / below
+        if (root / GENRES[0]).is_dir() and (root / GENRES[-1]).is_dir():
+            return root
+    return None
+
+
+def _find(root: Path, clip_id: str) -> Path | None:
+    genre = clip_id.split(".", 1)[0]
+    for ending in (".wav", ".au"):
+        path = root / genre / (clip_id + ending)
+        if path.is_file():
+            return path
+    return None
+
+
+def _corpus(name: str, root: Path, ids, excluded: dict[str, str]) -> Corpus:
+    faults = gtzan_faults()
+    paths = {clip_id: _find(root, clip_id) for clip_id in ids}
+    absent = [clip_id for clip_id, path in paths.items() if path is None]
+    if absent:
+        raise CorpusError(
+            f"{root} lacks {len(absent)} of the {len(paths)} clips of {name}, {absent[0]} for one: "
+            "copy them there as <genre>/<genre>.NNNNN.wav, or remove the folder and fetch the corpus again."
+        )
+    clips = tuple(
+        Clip(clip_id, path, clip_id.split(".", 1)[0], faults.artists.get(clip_id))
+        for clip_id, path in paths.items()
+    )
+    return Corpus(name, root, clips, CLIP_S, excluded=excluded, faults=faults.among([*paths, *excluded]))
+
+
+def gtzan_mini(folder: str | Path | None = None, *, progress: bool = True) -> Corpus:
+    """The 100 clips of the public mini subset.
+
+    Parameters
+    ----------
+    folder : path, optional
+        Where the clips are. By default ``GTZAN_MINI_DIR`` if set, else ``data/corpora/gtzan_mini``, which is
+        fetched (120 MB) when it is not there.
+
+    Raises
+    ------
+    CorpusError
+        If clips are missing or their bytes are not the published ones.
+    """
+    chosen = folder or os.environ.get("GTZAN_MINI_DIR")
+    place = Path(chosen).expanduser() if chosen else corpora_dir() / "gtzan_mini"
+    root = _genre_root(place)
+    if root is None and chosen:
+        raise CorpusError(
+            f"{place} is not a folder with blues/ … rock/ in it: point GTZAN_MINI_DIR at the folder that holds "
+            "the ten genres, or unset it to have the clips fetched."
+        )
+    if root is None:
+        root = fetch_gtzan_mini(progress=progress)
+    corpus = _corpus("gtzan-mini", root, mini_listing(), {})
+    for clip in corpus:
+        if file_sha256(clip.path) != mini_listing()[clip.id]["sha256"]:
+            raise CorpusError(
+                f"{clip.path} is not the published clip (its SHA-256 differs): remove {root} and fetch it again "
+                "with `python -m genre_utils fetch gtzan-mini`."
+            )
+    return corpus
+
+
+def gtzan_full(folder: str | Path | None = None) -> Corpus:
+    """The 999 usable clips of GTZAN, from ``GTZAN_DIR`` or ``data/corpora/gtzan``; jazz.00054 is left out.
+
+    Raises
+    ------
+    CorpusError
+        If they are not all there; the message says how to get them.
+    """
+    chosen = folder or os.environ.get("GTZAN_DIR")
+    place = Path(chosen).expanduser() if chosen else corpora_dir() / "gtzan"
+    root = _genre_root(place)
+    if root is None:
+        raise CorpusError(
+            f"GTZAN is not at {place}. It has no official download any more: get the copy "
+            "'andradaolteanu/gtzan-dataset-music-genre-classification' from Kaggle (1.2 GB, a free account), "
+            "unpack it, and set GTZAN_DIR to its folder genres_original. Without it, the profiles mini and "
+            "gtzan-mini need no account."
+        )
+    ids = [f"{g}.{n:05d}" for g in GENRES for n in range(100) if f"{g}.{n:05d}" not in DAMAGED]
+    corpus = _corpus("gtzan", root, ids, dict(DAMAGED))
+    assert len(corpus) == 999
+    return corpus
+
+
+# --- fetching --------------------------------------------------------------------------------------------
+
+
+def fetch_gtzan_mini(
+    url: str = MINI_URL,
+    *,
+    folder: str | Path | None = None,
+    listing: dict[str, dict] | None = None,
+    progress: bool = True,
+) -> Path:
+    """Download, check and unpack the mini subset; an interrupted download is continued.
+
+    Parameters
+    ----------
+    url : str
+    folder : path, optional
+        Where to unpack; by default ``data/corpora/gtzan_mini``.
+    listing : dict, optional
+        Clip id -> ``{"sha256": ...}`` of the clips expected; by default those of the mini subset.
+
+    Returns
+    -------
+    Path
+        The folder of the clips, complete: it appears only when every clip's checksum is right.
+
+    Raises
+    ------
+    CorpusError
+        If the server cannot be reached, or the archive is unsafe, incomplete or not the expected one.
+    """
+    target = Path(folder) if folder else corpora_dir() / "gtzan_mini"
+    listing = mini_listing() if listing is None else listing
+    archive = target.with_name(target.name + ".zip.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _download(url, archive, progress)
+        try:
+            _unpack(archive, target, listing)
+        except CorpusError:
+            archive.unlink(missing_ok=True)  # a wrong archive is no use to continue from
+            raise
+    except OSError as error:
+        raise CacheError(
+            f"cannot write {target}: {error.strerror or error}. Free some space (the archive needs 300 MB), or "
+            "choose another place with the environment variable GENRE_UTILS_HOME."
+        ) from error
+    archive.unlink(missing_ok=True)
+    return target
+
+
+def _download(url: str, path: Path, progress: bool) -> None:
+    """Bytes of `url` to `path`, continued from what `path` already holds where the server allows it."""
+    from http.client import HTTPException
+
+    from tqdm import tqdm
+
+    have = path.stat().st_size if path.is_file() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
+            if answer.status != 206:  # the server sends all of it: begin again
+                have = 0
+            length = answer.headers.get("Content-Length")
+            total = have + int(length) if length else None
+            if total and total > LARGEST_ARCHIVE:
+                raise CorpusError(f"{url} has {total} bytes: that is not the mini subset. Nothing was kept.")
+            bar = tqdm(
+                total=total, initial=have, unit="B", unit_scale=True, desc="fetch", disable=not progress
+            )
+            with path.open("ab" if have else "wb") as file, bar:
+                while chunk := answer.read(_CHUNK):
+                    have += len(chunk)
+                    if have > LARGEST_ARCHIVE:
+                        raise CorpusError(
+                            f"{url} is larger than {LARGEST_ARCHIVE} bytes: not the mini subset."
+                        )
+                    file.write(chunk)
+                    bar.update(len(chunk))
+    except urllib.error.HTTPError as error:
+        if error.code == 416:  # the part is as long as the archive, or longer: let the unpacking judge it
+            return
+        raise CorpusError(f"{url} answered {error.code} {error.reason}: {_BY_HAND}") from error
+    except (urllib.error.URLError, TimeoutError, ConnectionError, HTTPException) as error:
+        reason = getattr(error, "reason", error)
+        raise CorpusError(
+            f"{url} cannot be fetched ({reason}): run it again to continue, or {_BY_HAND}"
+        ) from error
+    if total is not None and have < total:
+        raise CorpusError(f"{url} broke off after {have} of {total} bytes: run it again to continue.")
+
+
+_BY_HAND = (
+    "download the archive of github.com/TempoBeatDownbeat/gtzan_mini with a browser, unpack it, and set "
+    "GTZAN_MINI_DIR to its folder genres."
+)
+
+
+def _unpack(archive: Path, target: Path, listing: dict[str, dict]) -> None:
+    """The clips of `listing` from `archive` to `target`, which appears only when all of them are right."""
+    try:
+        with zipfile.ZipFile(archive) as bundle:
+            members = _members(bundle, listing)
+            with tempfile.TemporaryDirectory(dir=target.parent, prefix=".unpack-") as holder:
+                work = Path(holder) / "clips"
+                work.mkdir()
+                for clip_id, member in members.items():
+                    path = work / clip_id.split(".", 1)[0] / f"{clip_id}.wav"
+                    path.parent.mkdir(exist_ok=True)
+                    with bundle.open(member) as source, path.open("wb") as file:
+                        shutil.copyfileobj(source, file, _CHUNK)
+                    if file_sha256(path) != listing[clip_id]["sha256"]:
+                        raise CorpusError(
+                            f"{member.filename} in the archive is not the published clip (its SHA-256 differs). "
+                            f"Fetch it again, or {_BY_HAND}"
+                        )
+                if target.exists():
+                    shutil.rmtree(target)
+                work.rename(target)
+    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+        raise CorpusError(f"the archive is damaged ({error}): fetch it again.") from error
+
+
+def _members(bundle: zipfile.ZipFile, listing: dict[str, dict]) -> dict[str, zipfile.ZipInfo]:
+    """The archive's member of each expected clip.
+
+    Nothing else is ever extracted; a member that points outside, is a link, or is far larger than a clip
+    makes the whole archive suspect.
+    """
+    largest = max((clip.get("frames", 700_000) * 2 for clip in listing.values()), default=0) + 65_536
+    found: dict[str, zipfile.ZipInfo] = {}
+    for member in bundle.infolist():
+        name = member.filename
+        is_link = (member.external_attr >> 16) & 0o170000 == 0o120000
+        if (
+            name.startswith(("/", "\\"))
+            or re.match(r"[A-Za-z]:", name)
+            or ".." in re.split(r"[/\\]", name)
+            or is_link
+        ):
+            raise CorpusError(f"the archive holds an unsafe member {name!r}: it is not the mini subset.")
+        if not name.endswith(".wav"):
+            continue
+        clip_id = name.rsplit("/", 1)[-1][: -len(".wav")]
+        if clip_id not in listing or clip_id in found:
+            raise CorpusError(f"the archive holds an unexpected clip {name!r}: it is not the mini subset.")
+        if member.file_size > largest:
+            raise CorpusError(f"{name} in the archive would unpack to {member.file_size} bytes: refused.")
+        found[clip_id] = member
+    absent = [clip_id for clip_id in listing if clip_id not in found]
+    if absent:
+        raise CorpusError(f"the archive lacks {len(absent)} clips, {absent[0]} for one. Fetch it again.")
+    return found

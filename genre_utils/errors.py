@@ -1,0 +1,29 @@
+"""Every error a reader may meet. Each message names what was wrong, where, and what to do about it."""
+
+
+class GenreError(Exception):
+    """Base class: the command line prints the message and exits 2, without a traceback."""
+
+
+class AudioError(GenreError):
+    """A file that is not usable audio."""
+
+
+class CorpusError(GenreError):
+    """A corpus that is missing, incomplete or not what its checksums say."""
+
+
+class CacheError(GenreError):
+    """A cache folder that cannot be read or written."""
+
+
+class CheckpointError(GenreError):
+    """Weights that are missing, unsafe to load, or of another architecture."""
+
+
+class ProfileError(GenreError):
+    """A profile, seed or chapter that does not exist."""
+
+
+class RunError(GenreError):
+    """A run or its record that is missing or cannot be read."""

@@ -1,0 +1,390 @@
+"""wav2vec 2.0 as a backbone: load it, freeze it, pool its states, put a genre head on top."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+from transformers import AutoConfig, AutoModel, PreTrainedModel, Wav2Vec2Config
+from transformers.utils import logging as library_logging
+
+from genre_utils.errors import CheckpointError, GenreError
+from genre_utils.paths import package_data
+
+RATE_HZ = 16_000
+#: Names of weights a checkpoint may lack: only masking in training uses them.
+OPTIONAL_WEIGHTS = {"masked_spec_embed"}
+HEADS = ("linear", "mlp", "weighted")
+POOLINGS = ("mean", "mean+std")
+
+
+def small_config(**changes) -> Wav2Vec2Config:
+    """Configuration of the book's own small wav2vec 2.0: about 2 million parameters, 50 frames a second.
+
+    The strides are those of wav2vec 2.0 (one frame per 320 samples, that is 20 ms at 16 kHz); widths and depth
+    are cut until two CPU cores can train it. Positional convolution: 32 frames (0.64 s) instead of 128, because
+    that layer is slower than a whole Transformer block here. Dropout is zero: drawing its random numbers took
+    a fifth of a training step, and the model sees each excerpt only a few times.
+
+    Parameters
+    ----------
+    **changes
+        Any argument of :class:`transformers.Wav2Vec2Config`, to override.
+    """
+    small = {
+        "conv_dim": (64, 64, 64, 128, 128, 128, 128),
+        "conv_kernel": (10, 3, 3, 3, 3, 2, 2),
+        "conv_stride": (5, 2, 2, 2, 2, 2, 2),
+        "feat_extract_norm": "group",
+        "hidden_size": 192,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "intermediate_size": 768,
+        "num_conv_pos_embeddings": 32,
+        "num_conv_pos_embedding_groups": 16,
+        "num_codevectors_per_group": 64,
+        "num_codevector_groups": 2,
+        "codevector_dim": 64,
+        "proj_codevector_dim": 64,
+        "num_negatives": 40,
+        "hidden_dropout": 0.0,
+        "attention_dropout": 0.0,
+        "activation_dropout": 0.0,
+        "feat_proj_dropout": 0.0,
+        "feat_quantizer_dropout": 0.0,
+        "final_dropout": 0.0,
+        "layerdrop": 0.0,
+        # Its backward pass is faster here than that of fused attention in bfloat16.
+        "attn_implementation": "eager",
+        "pad_token_id": 0,
+        "bos_token_id": None,
+        "eos_token_id": None,
+    }
+    return Wav2Vec2Config(**(small | changes))
+
+
+def save_backbone(model: PreTrainedModel, folder: Path | str) -> Path:
+    """Write ``model.safetensors`` and ``config.json`` (what ``from_pretrained`` reads), the weights in one move."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    model.config.architectures = [type(model).__name__]
+    model.config.save_pretrained(folder)
+    partial = folder / "model.partial"
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    save_file(weights, partial, metadata={"format": "pt"})
+    os.replace(partial, folder / "model.safetensors")
+    return folder
+
+
+@contextmanager
+def quiet_library() -> Iterator[None]:
+    """Keep transformers' loading bars and reports off the page; what matters in them is checked and raised."""
+    level, bars = library_logging.get_verbosity(), library_logging.is_progress_bar_enabled()
+    library_logging.set_verbosity_error()
+    library_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        library_logging.set_verbosity(level)
+        if bars:
+            library_logging.enable_progress_bar()
+
+
+class Backbone(nn.Module):
+    """A raw-audio encoder of the library (wav2vec 2.0, HuBERT, WavLM ...) that takes plain 16 kHz waveforms.
+
+    Attributes
+    ----------
+    model : transformers.PreTrainedModel
+    name : str
+        Where the weights came from.
+    rate_hz : int
+        16,000: the rate these models were trained at.
+    """
+
+    rate_hz = RATE_HZ
+
+    def __init__(self, model: PreTrainedModel, name: str):
+        super().__init__()
+        self.model, self.name = model, name
+
+    @property
+    def num_layers(self) -> int:
+        """Transformer blocks; :meth:`hidden_states` returns one array more, the input of the first."""
+        return self.model.config.num_hidden_layers
+
+    @property
+    def hidden_size(self) -> int:
+        return self.model.config.hidden_size
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over configuration, names and weights: what caches and run records name."""
+        config = {k: v for k, v in self.model.config.to_diff_dict().items() if k != "transformers_version"}
+        digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
+        for name, tensor in sorted(self.model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    def num_frames(self, samples: int) -> int:
+        """Frames the encoder makes of `samples` samples (about 50 a second)."""
+        return int(self.model._get_feat_extract_output_lengths(samples))
+
+    def hidden_states(self, waves: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """States of every layer.
+
+        Parameters
+        ----------
+        waves : float tensor (b, samples) at 16 kHz
+            Any scale: each excerpt is brought to zero mean and unit variance, as in pre-training.
+
+        Returns
+        -------
+        tuple of float tensors (b, frames, hidden_size)
+            ``num_layers + 1`` of them.
+        """
+        if waves.shape[-1] < 2 or self.num_frames(waves.shape[-1]) < 1:
+            raise GenreError(f"an excerpt of {waves.shape[-1]} samples is too short for {self.name}: give it 0.1 s")
+        waves = waves - waves.mean(dim=-1, keepdim=True)
+        waves = waves / (waves.var(dim=-1, keepdim=True, unbiased=False) + 1e-7).sqrt()
+        return self.model(waves, output_hidden_states=True).hidden_states
+
+    forward = hidden_states
+
+
+def _from_folder(source: str, revision: str | None) -> PreTrainedModel:
+    try:
+        with quiet_library():
+            model, info = AutoModel.from_pretrained(source, revision=revision, output_loading_info=True)
+    except Exception as error:  # the library raises many kinds for missing, corrupt and mismatched files
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(
+            f"cannot load a backbone from {source}: {reason} "
+            "Check that it is a folder with config.json and model.safetensors of one architecture, or a Hub name "
+            "that can be reached; backbone 'shipped' always works offline."
+        ) from error
+    missing = sorted(k for k in info["missing_keys"] if k.split(".")[-1] not in OPTIONAL_WEIGHTS)
+    if missing:
+        raise CheckpointError(
+            f"{source} is a checkpoint of another architecture: it lacks {len(missing)} of the weights that its "
+            f"config.json describes (for example {missing[0]}). Download or export it again."
+        )
+    if not hasattr(model, "_get_feat_extract_output_lengths"):
+        raise CheckpointError(
+            f"{source} holds a {type(model).__name__}, which is no raw-audio encoder: "
+            "choose a wav2vec 2.0, HuBERT or WavLM checkpoint"
+        )
+    return model.float().eval()
+
+
+def load_backbone(name: str = "shipped", revision: str | None = None, seed: int | None = None) -> Backbone:
+    """A pre-trained backbone, in eval mode.
+
+    Parameters
+    ----------
+    name : str
+        ``"shipped"`` (the book's own), ``"random"`` (the same network, untrained), a folder, or a Hub name such
+        as ``facebook/wav2vec2-base``.
+    revision : str, optional
+        Commit of a Hub model.
+    seed : int, optional
+        Of the random weights.
+
+    Raises
+    ------
+    CheckpointError
+        If there are no weights, they are corrupt, or they belong to another architecture.
+    """
+    if name == "random":
+        return random_backbone(seed or 0)
+    if name == "shipped":
+        folder = package_data("backbone")
+        if not (folder / "model.safetensors").is_file():
+            raise CheckpointError(
+                f"{folder / 'model.safetensors'} is missing: reinstall the package, "
+                "or make it again with genre_utils.pretrain"
+            )
+        return Backbone(_from_folder(str(folder), None), "shipped")
+    folder = Path(name).expanduser()
+    return Backbone(_from_folder(str(folder) if folder.is_dir() else name, revision), name)
+
+
+def random_backbone(seed: int, like: Backbone | None = None) -> Backbone:
+    """The shipped backbone's network (or that of `like`) with weights drawn from `seed`: the honest control."""
+    if like is not None:
+        config = like.model.config
+    elif (package_data("backbone") / "config.json").is_file():
+        config = AutoConfig.from_pretrained(package_data("backbone"))
+    else:
+        config = small_config()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = AutoModel.from_config(config)
+    return Backbone(model.eval(), "random")
+
+
+def pool_states(hidden_states: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    """Mean and standard deviation over time of each layer: layers x (b, T, h) -> (b, layers, 2 * h)."""
+    pooled = []
+    for states in hidden_states:
+        states = states.float()
+        variance, mean = torch.var_mean(states, dim=1, unbiased=False)
+        # The floor keeps the gradient of the root finite where a state never moves.
+        pooled.append(torch.cat([mean, (variance + 1e-8).sqrt()], dim=-1))
+    return torch.stack(pooled, dim=1)
+
+
+class GenreHead(nn.Module):
+    """From pooled states of all layers to genre scores: (b, layers, 2 * h) -> (b, n_genres).
+
+    Each pooled feature is standardised with running statistics first: frozen states have very unequal scales.
+
+    Parameters
+    ----------
+    layers, features : int
+        Shape of one clip's pooled states (layers counts the Transformer's input too).
+    head : {"linear", "mlp", "weighted"}
+        One linear layer, one hidden layer of 256, or a linear layer on a learnt weighting of all layers
+        (the SUPERB probe, Yang et al. 2021, https://arxiv.org/abs/2105.01051).
+    pooling : {"mean", "mean+std"}
+    layer : int
+        The layer "linear" and "mlp" read; the last by default.
+    """
+
+    def __init__(
+        self,
+        layers: int,
+        features: int,
+        n_genres: int = 10,
+        head: str = "linear",
+        pooling: str = "mean+std",
+        layer: int = -1,
+        dropout: float = 0.2,
+    ):
+        super().__init__()
+        if head not in HEADS or pooling not in POOLINGS:
+            raise GenreError(f"head is one of {HEADS} and pooling one of {POOLINGS}, not {head!r} and {pooling!r}")
+        self.layer, self.used = layer, features if pooling == "mean+std" else features // 2
+        self.norm = nn.BatchNorm1d(layers * features, affine=False)
+        self.weights = nn.Parameter(torch.zeros(layers)) if head == "weighted" else None
+        if head == "mlp":
+            self.classify = nn.Sequential(
+                nn.Linear(self.used, 256), nn.ReLU(), nn.Dropout(dropout), nn.Linear(256, n_genres)
+            )
+        else:
+            self.classify = nn.Sequential(nn.Dropout(dropout), nn.Linear(self.used, n_genres))
+
+    @property
+    def layer_weights(self) -> torch.Tensor | None:
+        """Share of each layer, summing to one ("weighted" only)."""
+        return None if self.weights is None else self.weights.detach().softmax(0)
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        states = self.norm(states.flatten(1)).view_as(states)[..., : self.used]
+        if self.weights is None:
+            return self.classify(states[:, self.layer])
+        return self.classify(torch.einsum("l,blf->bf", self.weights.softmax(0), states))
+
+
+def _output(logits: torch.Tensor, labels: torch.Tensor | None) -> dict[str, torch.Tensor]:
+    if labels is None:
+        return {"logits": logits}
+    return {"loss": nn.functional.cross_entropy(logits.float(), labels), "logits": logits}
+
+
+class HeadClassifier(nn.Module):
+    """A genre head alone, on pooled states that were computed once (:func:`genre_utils.features.frozen_states`).
+
+    Parameters are those of :class:`GenreHead`.
+    """
+
+    def __init__(self, layers: int, features: int, n_genres: int = 10, head: str = "linear", **options):
+        super().__init__()
+        self.settings = {"layers": layers, "features": features, "n_genres": n_genres, "head": head, **options}
+        self.head = GenreHead(**self.settings)
+
+    def forward(self, input_values: torch.Tensor, labels: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+        """`input_values`: pooled states (b, layers, features); returns ``logits`` and, with labels, ``loss``."""
+        return _output(self.head(input_values), labels)
+
+
+class GenreWav2Vec(nn.Module):
+    """A backbone, pooling over time, and a genre head; any part of the backbone can be frozen.
+
+    Parameters
+    ----------
+    backbone : Backbone
+    n_genres : int
+    head, pooling, **options
+        As in :class:`GenreHead`.
+    """
+
+    def __init__(
+        self, backbone: Backbone, n_genres: int = 10, head: str = "linear", pooling: str = "mean+std", **options
+    ):
+        super().__init__()
+        self.options = {"n_genres": n_genres, "head": head, "pooling": pooling, **options}
+        self.backbone = backbone
+        self.head = GenreHead(backbone.num_layers + 1, 2 * backbone.hidden_size, **self.options)
+        self._frozen: list[nn.Module] = []
+
+    @property
+    def settings(self) -> dict:
+        """What :meth:`from_settings` needs to build the same network again (without its weights)."""
+        config = json.loads(self.backbone.model.config.to_json_string(use_diff=False))
+        return {"backbone": config, "backbone_name": self.backbone.name, **self.options}
+
+    @classmethod
+    def from_settings(cls, settings: dict) -> GenreWav2Vec:
+        settings = dict(settings)
+        config, name = dict(settings.pop("backbone")), settings.pop("backbone_name")
+        config = AutoConfig.for_model(config.pop("model_type"), **config)
+        return cls(Backbone(AutoModel.from_config(config), name), **settings)
+
+    def freeze(self, part: str | None = "backbone") -> GenreWav2Vec:
+        """Freeze the whole ``"backbone"``, only its convolutional ``"encoder"``, or nothing (None).
+
+        A frozen part gets no gradient *and* stays in eval mode: otherwise its dropout, layer drop and masking
+        would go on disturbing states that can no longer adapt.
+        """
+        parts = {"backbone": [self.backbone], "encoder": [self.backbone.model.feature_extractor], None: []}
+        if part not in parts:
+            raise GenreError(f"freeze takes 'backbone', 'encoder' or None, not {part!r}")
+        self._frozen = parts[part]
+        self.backbone.requires_grad_(True)
+        if part == "encoder":
+            # The library's own switch too: without it the encoder makes its input require a gradient.
+            self.backbone.model.feature_extractor._freeze_parameters()
+        else:
+            self.backbone.model.feature_extractor._requires_grad = part is None
+        for module in self._frozen:
+            module.requires_grad_(False)
+        return self.train(self.training)
+
+    def train(self, mode: bool = True) -> GenreWav2Vec:
+        super().train(mode)
+        for module in self._frozen:
+            module.eval()
+        return self
+
+    def forward(self, input_values: torch.Tensor, labels: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+        """`input_values`: waveforms (b, samples) at 16 kHz; returns ``logits`` and, with labels, ``loss``."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.backbone not in self._frozen):
+            states = self.backbone.hidden_states(input_values)
+        return _output(self.head(pool_states(states)), labels)
+
+
+def trainable_parameters(model: nn.Module) -> dict[str, int]:
+    """Trainable parameters of each part of `model` (its direct children), and their ``total``."""
+    counts = {
+        name: sum(p.numel() for p in part.parameters() if p.requires_grad) for name, part in model.named_children()
+    }
+    return counts | {"total": sum(p.numel() for p in model.parameters() if p.requires_grad)}

@@ -1,0 +1,68 @@
+"""Where things are kept. Nothing here writes into the source tree: only ``data/`` and ``build/``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from genre_utils.errors import CacheError
+
+
+def project_root() -> Path | None:
+    """Folder of the checked-out book (it holds ``_toc.yml`` and ``chapters/``), or None outside of one."""
+    here = Path.cwd().resolve()
+    for folder in (here, *here.parents, Path(__file__).resolve().parents[1]):
+        if (folder / "_toc.yml").is_file() and (folder / "chapters").is_dir():
+            return folder
+    return None
+
+
+def home() -> Path:
+    """Folder that holds ``data/`` and ``build/``.
+
+    ``GENRE_UTILS_HOME`` if set, else the checked-out book, else ``~/.cache/genre_utils`` (Colab).
+    """
+    chosen = os.environ.get("GENRE_UTILS_HOME")
+    if chosen:
+        return Path(chosen).expanduser().resolve()
+    return project_root() or Path.home() / ".cache" / "genre_utils"
+
+
+def _folder(path: Path) -> Path:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CacheError(
+            f"cannot create the folder {path}: {error.strerror or error}. "
+            "Free some space or choose another place with the environment variable GENRE_UTILS_HOME."
+        ) from error
+    return path
+
+
+def cache_dir() -> Path:
+    """Decoded audio, features and frozen states, keyed by content (``data/cache``)."""
+    return _folder(home() / "data" / "cache")
+
+
+def corpora_dir() -> Path:
+    """Rendered and fetched corpora (``data/corpora``)."""
+    return _folder(home() / "data" / "corpora")
+
+
+def runs_dir(profile: str) -> Path:
+    """Run records and models of the last run (``build/runs/<profile>``, or below ``GENRE_UTILS_RUNS``)."""
+    chosen = os.environ.get("GENRE_UTILS_RUNS")
+    base = Path(chosen).expanduser().resolve() if chosen else home() / "build" / "runs"
+    return _folder(base / profile)
+
+
+def recorded_dir(profile: str) -> Path | None:
+    """Committed run records of a profile (``book/results/<profile>``), or None outside a checkout."""
+    root = project_root()
+    folder = root / "book" / "results" / profile if root else None
+    return folder if folder and folder.is_dir() else None
+
+
+def package_data(*parts: str) -> Path:
+    """A file shipped inside the package."""
+    return Path(__file__).resolve().parent.joinpath("data", *parts)

@@ -1,0 +1,476 @@
+"""Contrastive pre-training of a small wav2vec 2.0 on unlabelled music.
+
+The objective is wav2vec 2.0's own (Baevski et al. 2020, https://arxiv.org/abs/2006.11477): spans of latent
+frames are masked, and for each masked frame the Transformer must pick the true quantised latent among
+distractors. The network is :class:`transformers.Wav2Vec2ForPreTraining`; what is ours is the loop around it.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import shutil
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import nn
+from tqdm.auto import tqdm
+from transformers import Wav2Vec2Config, Wav2Vec2ForPreTraining
+
+from genre_utils.errors import CheckpointError, GenreError
+from genre_utils.models.wav2vec import save_backbone, small_config
+from genre_utils.paths import cache_dir, package_data
+
+RATE_HZ = 16_000
+CHECKPOINT = "checkpoint.pt"
+CURVE = "curve.csv"
+COLUMNS = (
+    "step", "loss", "contrastive", "diversity", "accuracy", "perplexity", "grad_norm", "temperature",
+    "learning_rate", "val_loss", "val_accuracy", "val_perplexity", "seconds",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Objective:
+    """How masks and negatives are drawn.
+
+    Attributes
+    ----------
+    mask_fraction : float
+        Expected number of masked frames over all frames, if spans never overlapped (0.65 masks about half).
+    mask_length : int
+        Length of one span, in frames of 20 ms.
+    num_negatives : int
+        Distractors of each masked frame.
+    cross_clip : float
+        Share of the distractors drawn from the masked frames of the *other* clips of the batch; the rest come
+        from the same clip, as in the paper (0.0). Within-clip distractors ask "which moment is this?",
+        cross-clip ones ask "which recording is this?".
+    """
+
+    mask_fraction: float = 0.65
+    mask_length: int = 10
+    num_negatives: int = 40
+    cross_clip: float = 0.5
+
+
+def sample_mask(rng: np.random.Generator, clips: int, frames: int, objective: Objective) -> np.ndarray:
+    """Masked frames, bool (clips, frames): spans with distinct starts, which may overlap (paper, sect. 3.1)."""
+    length = objective.mask_length
+    if frames <= length + 1:
+        raise GenreError(f"excerpts of {frames} frames are too short for masks of {length} frames: use longer ones")
+    spans = max(1, int(objective.mask_fraction * frames / length + rng.random()))
+    spans = min(spans, frames - length)
+    starts = rng.random((clips, frames - length)).argsort(axis=1)[:, :spans]
+    mask = np.zeros((clips, frames), dtype=bool)
+    np.put_along_axis(mask, (starts[:, :, None] + np.arange(length)).reshape(clips, -1), True, axis=1)
+    return mask
+
+
+def sample_negatives(rng: np.random.Generator, mask: np.ndarray, objective: Objective) -> np.ndarray:
+    """Distractors of every frame, int64 (clips, frames, negatives): indices into the flattened (clips x frames).
+
+    All are masked frames, none is the frame itself. Rows of unmasked frames are zero: no loss is taken there.
+    """
+    clips, frames = mask.shape
+    across = round(objective.num_negatives * objective.cross_clip) if clips > 1 else 0
+    within = objective.num_negatives - across
+    positions = np.flatnonzero(mask)  # sorted, so the frames of a clip are contiguous
+    counts = mask.sum(axis=1)
+    first = np.cumsum(counts) - counts
+    clip = positions // frames
+    own_first, own_count = first[clip, None], counts[clip, None]
+    rank = np.arange(len(positions))[:, None] - own_first
+    # Skipping over "myself" (or "my clip") keeps the draw uniform without rejection.
+    same = (rng.random((len(positions), within)) * (own_count - 1)).astype(np.int64)
+    same = own_first + same + (same >= rank)
+    other = (rng.random((len(positions), across)) * (len(positions) - own_count)).astype(np.int64)
+    other = other + np.where(other >= own_first, own_count, 0)
+    negatives = np.zeros((clips * frames, objective.num_negatives), dtype=np.int64)
+    negatives[positions] = positions[np.concatenate([same, other], axis=1)]
+    return negatives.reshape(clips, frames, -1)
+
+
+def contrastive_terms(
+    model: Wav2Vec2ForPreTraining, waves: torch.Tensor, mask: torch.Tensor, negatives: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    """Loss of a batch, per masked frame, and what to watch beside it.
+
+    The same numbers as the library's own loss divided by the number of masked frames, but the quantiser and the
+    similarities run at masked frames only (the library runs them everywhere and then ignores half).
+
+    Parameters
+    ----------
+    model : transformers.Wav2Vec2ForPreTraining
+    waves : float tensor (clips, samples), zero mean and unit variance
+    mask : bool tensor (clips, frames)
+    negatives : int64 tensor (clips, frames, negatives), indices into the flattened (clips x frames)
+
+    Returns
+    -------
+    dict
+        ``loss``, ``contrastive``, ``diversity``, ``accuracy`` (share of masked frames whose true latent wins),
+        ``perplexity`` (codewords in use, summed over the codebooks).
+    """
+    config = model.config
+    out = model.wav2vec2(waves, mask_time_indices=mask)
+    predicted = model.project_hid(out.last_hidden_state[mask])  # (masked, d)
+    latents = model.dropout_features(out.extract_features)[mask]
+    codewords, perplexity = model.quantizer(latents[None])
+    positive = model.project_q(codewords[0])  # (masked, d)
+    rank = mask.flatten().cumsum(0) - 1  # flattened frame -> row of `positive`
+    distractors = positive[rank[negatives[mask]].T]  # (negatives, masked, d)
+    logits = model.compute_contrastive_logits(
+        positive[None], distractors, predicted, config.contrastive_logits_temperature
+    ).float()
+    # A distractor that happens to be the same codeword cannot be told apart: it does not count.
+    same = (positive == distractors).all(-1)
+    logits = torch.cat([logits[:1], logits[1:].masked_fill(same, -math.inf)]).T  # (masked, 1 + negatives)
+    contrastive = nn.functional.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device))
+    available = config.num_codevectors_per_group * config.num_codevector_groups
+    diversity = (available - perplexity.float()) / available
+    return {
+        "loss": contrastive + config.diversity_loss_weight * diversity,
+        "contrastive": contrastive,
+        "diversity": diversity,
+        "accuracy": (logits[:, 0] > logits[:, 1:].amax(dim=1)).float().mean(),
+        "perplexity": perplexity,
+    }
+
+
+def sample_windows(rng: np.random.Generator, waves: np.ndarray, clips: int, samples: int) -> torch.Tensor:
+    """`clips` random excerpts of `samples` samples, float32 (clips, samples), zero mean and unit variance each."""
+    rows = rng.choice(len(waves), size=clips, replace=len(waves) < clips)
+    starts = rng.integers(0, waves.shape[1] - samples + 1, size=clips)
+    batch = np.stack([waves[r, s : s + samples] for r, s in zip(rows, starts, strict=True)]).astype(np.float32)
+    batch -= batch.mean(axis=1, keepdims=True)
+    # int16 units: the floor keeps digital silence from being blown up into noise.
+    batch /= np.maximum(batch.std(axis=1, keepdims=True), 1.0)
+    return torch.from_numpy(batch)
+
+
+def _batch(rng, waves, model, clips: int, samples: int, objective: Objective):
+    wave = sample_windows(rng, waves, clips, samples)
+    frames = int(model._get_feat_extract_output_lengths(samples))
+    mask = sample_mask(rng, clips, frames, objective)
+    negatives = sample_negatives(rng, mask, objective)
+    return tuple(t.to(model.device) for t in (wave, torch.from_numpy(mask), torch.from_numpy(negatives)))
+
+
+def _autocast(device: torch.device, enabled: bool):
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
+@torch.no_grad()
+def validate(
+    model: Wav2Vec2ForPreTraining,
+    waves: np.ndarray,
+    *,
+    samples: int,
+    objective: Objective,
+    batch_size: int = 12,
+    batches: int = 8,
+    bf16: bool = True,
+) -> dict[str, float]:
+    """Mean terms over the same `batches` batches of held-out clips each time it is called (hard codewords)."""
+    was_training = model.training
+    model.eval()
+    sums: dict[str, float] = {}
+    for i in range(batches):
+        batch = _batch(np.random.default_rng([7_919, i]), waves, model, batch_size, samples, objective)
+        with _autocast(model.device, bf16):
+            terms = contrastive_terms(model, *batch)
+        sums = {name: sums.get(name, 0.0) + float(value) / batches for name, value in terms.items()}
+    model.train(was_training)
+    return sums
+
+
+def rate_at(step: int, *, steps: int, peak: float, warmup: float) -> float:
+    """Learning rate of `step`: linear warm-up over the fraction `warmup`, then a cosine down to 2 % of `peak`."""
+    rise = max(1, round(warmup * steps))
+    if step < rise:
+        return peak * (step + 1) / rise
+    progress = (step - rise) / max(1, steps - rise)
+    return peak * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+def temperature_at(step: int, *, steps: int, start: float = 2.0, end: float = 0.5) -> float:
+    """Gumbel temperature of `step`: exponential from `start`, at `end` after 70 % of the run (fairseq's shape)."""
+    return max(end, start * (end / start) ** (step / max(1.0, 0.7 * steps)))
+
+
+def _save_checkpoint(path: Path, model, optimiser, step: int, seconds: float, key: dict) -> None:
+    partial = path.with_suffix(".partial")
+    torch.save(
+        {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step, "seconds": seconds,
+         "key": json.dumps(key, sort_keys=True)},
+        partial,
+    )  # fmt: skip
+    os.replace(partial, path)
+
+
+def _load_checkpoint(path: Path, model, optimiser, key: dict) -> tuple[int, float]:
+    try:
+        saved = torch.load(path, map_location=model.device, weights_only=True)
+        same = json.loads(saved["key"]) == json.loads(json.dumps(key))
+    except Exception as error:
+        raise CheckpointError(f"{path} is damaged ({error}): delete it to start the pre-training again") from error
+    if not same:
+        raise CheckpointError(
+            f"{path} belongs to a pre-training with other settings or data: delete it, "
+            "choose another folder, or pass resume=False to overwrite it"
+        )
+    model.load_state_dict(saved["model"])
+    optimiser.load_state_dict(saved["optimiser"])
+    return saved["step"], saved["seconds"]
+
+
+def _rows(path: Path) -> list[dict]:
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return [{k: float(v) if v else None for k, v in row.items()} for row in csv.DictReader(file)]
+
+
+def _write_rows(path: Path, rows: list[dict]) -> None:
+    partial = path.with_suffix(".partial")
+    with partial.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({k: ("" if row.get(k) is None else f"{row[k]:.6g}") for k in COLUMNS})
+    os.replace(partial, path)
+
+
+def _decay_groups(model: nn.Module, weight_decay: float) -> list[dict]:
+    """Weight decay on matrices and kernels only, not on biases and normalisation gains."""
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    return [
+        {"params": decayed, "weight_decay": weight_decay},
+        {"params": [p for p in model.parameters() if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def pretrain(
+    waves: np.ndarray,
+    out_dir: Path | str,
+    *,
+    steps: int,
+    batch_size: int = 12,
+    window_s: float = 3.0,
+    learning_rate: float = 1e-3,
+    warmup: float = 0.08,
+    seed: int = 0,
+    objective: Objective | None = None,
+    config: Wav2Vec2Config | None = None,
+    val_waves: np.ndarray | None = None,
+    weight_decay: float = 0.01,
+    clip_norm: float = 1.0,
+    log_every: int = 25,
+    save_every: int = 250,
+    bf16: bool = True,
+    device: str | torch.device = "cpu",
+    resume: bool = True,
+    progress: bool = True,
+    stop_after: int | None = None,
+) -> Wav2Vec2ForPreTraining:
+    """Pre-train a wav2vec 2.0 contrastively; interrupted at any point, it continues where it was.
+
+    Every step draws its excerpts, masks, distractors and Gumbel noise from a generator seeded with
+    (`seed`, step), so a resumed run takes the same steps as one that was never interrupted.
+
+    Parameters
+    ----------
+    waves : int16 array or memmap (clips, samples) at 16 kHz
+    out_dir : path
+        Receives ``checkpoint.pt`` (while running), ``curve.csv``, and at the end ``model.safetensors`` and
+        ``config.json``, which :func:`genre_utils.models.wav2vec.load_backbone` reads.
+    steps : int
+        Length of the whole run: learning rate and Gumbel temperature are functions of step / steps.
+    window_s : float
+        Length of the excerpts, in seconds.
+    learning_rate, warmup : float
+        Peak rate, and the fraction of `steps` over which it is reached (cosine afterwards).
+    objective : Objective, optional
+        Masks and negatives.
+    config : Wav2Vec2Config, optional
+        :func:`genre_utils.models.wav2vec.small_config` by default.
+    val_waves : int16 array (clips, samples), optional
+        Held-out clips; scored whenever a checkpoint is written (every `save_every` steps).
+    bf16 : bool
+        Compute in bfloat16 where that is safe (autocast); weights stay float32.
+    stop_after : int, optional
+        Stop (with a checkpoint) after this many steps, as an interruption would.
+
+    Returns
+    -------
+    transformers.Wav2Vec2ForPreTraining
+        In eval mode.
+
+    Raises
+    ------
+    CheckpointError
+        If ``checkpoint.pt`` is damaged or belongs to other settings.
+    GenreError
+        If the clips are shorter than the window.
+    """
+    out_dir, device = Path(out_dir), torch.device(device)
+    objective = objective or Objective()
+    samples = round(window_s * RATE_HZ)
+    if waves.ndim != 2 or waves.shape[1] < samples:
+        raise GenreError(
+            f"pre-training needs clips of at least {window_s} s ({samples} samples), "
+            f"not an array of shape {waves.shape}: render longer clips or pass a smaller window_s"
+        )
+    out_dir.mkdir(parents=True, exist_ok=True)
+    checkpoint, curve = out_dir / CHECKPOINT, out_dir / CURVE
+
+    torch.manual_seed(seed)
+    model = Wav2Vec2ForPreTraining(config or small_config(num_negatives=objective.num_negatives)).to(device).train()
+    optimiser = torch.optim.AdamW(
+        _decay_groups(model, weight_decay), lr=learning_rate, betas=(0.9, 0.98), eps=1e-6, fused=True
+    )
+    key = {
+        "steps": steps, "batch_size": batch_size, "samples": samples, "learning_rate": learning_rate,
+        "warmup": warmup, "seed": seed, "objective": asdict(objective), "weight_decay": weight_decay,
+        "clip_norm": clip_norm, "bf16": bf16, "clips": list(waves.shape), "first_clip": int(np.abs(waves[0]).sum()),
+        "config": {k: v for k, v in model.config.to_diff_dict().items() if k != "transformers_version"},
+    }  # fmt: skip
+    done, before, rows = 0, 0.0, []
+    if resume and checkpoint.is_file():
+        done, before = _load_checkpoint(checkpoint, model, optimiser, key)
+        rows = [row for row in _rows(curve) if row["step"] <= done]
+    started, parameters = time.perf_counter(), list(model.parameters())
+    last = steps if stop_after is None else min(steps, stop_after)
+    bar = tqdm(total=steps, initial=done, desc="pre-training", unit="step", disable=not progress, mininterval=1.0)
+
+    for step in range(done, last):
+        rng = np.random.default_rng([seed, step])
+        torch.manual_seed(int(rng.integers(2**62)))
+        rate = rate_at(step, steps=steps, peak=learning_rate, warmup=warmup)
+        temperature = temperature_at(step, steps=steps)
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        model.set_gumbel_temperature(temperature)
+        batch = _batch(rng, waves, model, batch_size, samples, objective)
+        with _autocast(device, bf16):
+            terms = contrastive_terms(model, *batch)
+        optimiser.zero_grad(set_to_none=True)
+        terms["loss"].backward()
+        norm = nn.utils.clip_grad_norm_(parameters, clip_norm)
+        if not torch.isfinite(norm):
+            raise GenreError(
+                f"the gradient is not finite at step {step}: lower learning_rate ({learning_rate:g}) and delete "
+                f"{checkpoint}"
+            )
+        optimiser.step()
+        bar.update()
+
+        number = step + 1
+        saving = number % save_every == 0 or number == last
+        if number % log_every == 0 or saving or step == 0:
+            row = {name: float(value.detach()) for name, value in terms.items()}
+            row |= {"step": number, "grad_norm": float(norm), "temperature": temperature, "learning_rate": rate}
+            if saving and val_waves is not None:
+                score = validate(
+                    model, val_waves, samples=samples, objective=objective, batch_size=batch_size, bf16=bf16
+                )
+                row |= {"val_loss": score["contrastive"], "val_accuracy": score["accuracy"]}
+                row |= {"val_perplexity": score["perplexity"]}
+            row["seconds"] = before + time.perf_counter() - started
+            rows.append(row)
+            bar.set_postfix({k: f"{row[k]:.2f}" for k in ("contrastive", "accuracy", "perplexity")})
+        if saving:
+            _write_rows(curve, rows)
+            _save_checkpoint(checkpoint, model, optimiser, number, row["seconds"], key)
+    bar.close()
+    if last == steps:
+        save_backbone(model, out_dir)
+    return model.eval()
+
+
+def ship(run_dir: Path | str, folder: Path | str | None = None, card: str | None = None) -> Path:
+    """Copy a finished pre-training into the package: half-precision weights, configuration, curve, model card.
+
+    Parameters
+    ----------
+    run_dir : path
+        What :func:`pretrain` wrote.
+    folder : path, optional
+        ``genre_utils/data/backbone`` by default.
+    card : str, optional
+        Text of ``README.md``; an existing card is kept if this is None.
+
+    Returns
+    -------
+    Path
+        The folder, which ``load_backbone("shipped")`` reads.
+    """
+    run_dir = Path(run_dir)
+    if not (run_dir / "model.safetensors").is_file():
+        raise CheckpointError(f"{run_dir} holds no finished pre-training: run pretrain() to its last step first")
+    folder = Path(folder) if folder else package_data("backbone")
+    folder.mkdir(parents=True, exist_ok=True)
+    config = Wav2Vec2Config.from_pretrained(run_dir)
+    model = Wav2Vec2ForPreTraining(config)
+    model.load_state_dict(load_file(run_dir / "model.safetensors"))
+    save_backbone(model.half(), folder)
+    shutil.copyfile(run_dir / CURVE, folder / CURVE)
+    if card is not None:
+        (folder / "README.md").write_text(card, encoding="utf-8")
+    return folder
+
+
+def render_unlabelled(
+    n_clips: int, clip_s: float = 10.0, seed: int = 1_000, *, folder: Path | str | None = None, progress: bool = True
+) -> np.ndarray:
+    """Unlabelled music to pre-train on: synthetic clips of other artists than the corpus has, at 16 kHz.
+
+    Parameters
+    ----------
+    n_clips : int
+        Rounded up to a whole number of clips per genre; the labels are then thrown away.
+    clip_s : float
+        Length of a clip in seconds.
+    seed : int
+        Seed of the corpus; it must not be the seed of a profile's corpus, or the test clips would be among these.
+    folder : path, optional
+        Where the array is kept; the cache by default.
+
+    Returns
+    -------
+    int16 memmap (clips, samples) at 16 kHz, in random order
+    """
+    import librosa
+    import soundfile
+
+    from genre_utils.corpora.synthetic import synthetic_corpus
+    from genre_utils.profiles import GENRES, PROFILES
+
+    if seed in {profile.corpus_seed for profile in PROFILES.values()}:
+        raise GenreError(f"seed {seed} renders a profile's own corpus: pre-train on another seed, for example 1000")
+    folder = Path(folder) if folder else cache_dir() / "unlabelled"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{n_clips}x{clip_s:g}s-seed{seed}.npy"
+    if not path.is_file():
+        per_genre = math.ceil(n_clips / len(GENRES))
+        corpus = synthetic_corpus(per_genre, clip_s, seed=seed, folder=folder / f"clips-seed{seed}", progress=progress)
+        files = [clip.path for clip in corpus.clips]
+        order = np.random.default_rng(seed).permutation(len(files))
+        samples = round(clip_s * RATE_HZ)
+        partial = path.with_suffix(".partial.npy")
+        array = np.lib.format.open_memmap(partial, "w+", np.int16, (len(files), samples))
+        for row, index in enumerate(tqdm(order, desc="resampling", unit="clip", disable=not progress)):
+            wave, rate_hz = soundfile.read(files[index], dtype="float32")
+            wave = librosa.resample(wave, orig_sr=rate_hz, target_sr=RATE_HZ)[:samples]
+            array[row, : len(wave)] = np.clip(np.round(wave * 32767), -32768, 32767)
+        array.flush()
+        del array
+        os.replace(partial, path)
+    return np.load(path, mmap_mode="r")

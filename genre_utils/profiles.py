@@ -1,0 +1,144 @@
+"""Profiles: every size and hyper-parameter of a run, in one frozen dataclass."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field, replace
+
+from genre_utils.errors import ProfileError
+
+#: The ten genres of GTZAN, in the study's label order.
+GENRES = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
+
+
+@dataclass(frozen=True)
+class Training:
+    """How one approach is trained.
+
+    Attributes
+    ----------
+    epochs, batch_size : int
+    learning_rate : float
+        Peak rate, reached after the warm-up.
+    warmup : float
+        Fraction of all steps over which the rate rises from zero; it falls linearly afterwards.
+    weight_decay : float
+    patience : int
+        Epochs without a better validation macro accuracy before training stops.
+    window_s : float
+        Length of the excerpts the model is fed, in seconds. A clip's score is the mean over its windows.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    window_s: float
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    patience: int = 10
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One world in which every chapter runs.
+
+    Attributes
+    ----------
+    corpus : str
+        ``synthetic``, ``gtzan-mini`` or ``gtzan``.
+    clips_per_genre : int
+    clip_s : float
+        Nominal length of a clip in seconds; longer files are trimmed to it.
+    split : str
+        Name of the default split (see :mod:`genre_utils.splits`).
+    backbone : str
+        ``shipped`` (the book's own small wav2vec 2.0), a Hub name, or a folder.
+    backbone_revision : str or None
+        Pinned commit of a Hub backbone.
+    cnn, head_only, full : Training
+    corpus_seed, split_seed : int
+        Fixed per profile: a run's ``seed`` changes the training alone, so that all seeds share one test set.
+    """
+
+    name: str
+    corpus: str
+    clips_per_genre: int
+    clip_s: float
+    split: str
+    backbone: str
+    cnn: Training
+    head_only: Training
+    full: Training
+    backbone_revision: str | None = None
+    corpus_seed: int = 0
+    split_seed: int = 0
+    about: str = ""
+    genres: tuple[str, ...] = field(default=GENRES)
+
+    #: Sample rates of the two front ends, in hertz (GTZAN's own, and wav2vec 2.0's).
+    mel_rate_hz: int = 22_050
+    wave_rate_hz: int = 16_000
+
+
+_MINI = Profile(
+    name="mini",
+    corpus="synthetic",
+    clips_per_genre=60,
+    clip_s=10.0,
+    split="artist",
+    backbone="shipped",
+    cnn=Training(epochs=12, batch_size=16, learning_rate=2e-3, window_s=5.0, patience=6),
+    head_only=Training(epochs=60, batch_size=32, learning_rate=3e-3, window_s=5.0, patience=15),
+    full=Training(epochs=6, batch_size=8, learning_rate=5e-4, window_s=4.0, patience=4),
+    about="the synthetic corpus, rendered on this machine; it needs no network, GPU or data set",
+)
+
+PROFILES: dict[str, Profile] = {
+    "mini": _MINI,
+    "gtzan-mini": replace(
+        _MINI,
+        name="gtzan-mini",
+        corpus="gtzan-mini",
+        clips_per_genre=10,
+        clip_s=30.0,
+        about="100 real GTZAN clips (the public mini subset), on a CPU",
+    ),
+    "gtzan": Profile(
+        name="gtzan",
+        corpus="gtzan",
+        clips_per_genre=100,
+        clip_s=30.0,
+        split="filtered",
+        backbone="facebook/wav2vec2-base",
+        cnn=Training(epochs=60, batch_size=16, learning_rate=1e-3, window_s=30.0, patience=12),
+        head_only=Training(epochs=200, batch_size=64, learning_rate=1e-3, window_s=10.0, patience=25),
+        full=Training(epochs=12, batch_size=8, learning_rate=3e-5, window_s=10.0, patience=4),
+        about="all 1000 GTZAN clips and wav2vec2-base: the replication itself, for one GPU",
+    ),
+}
+
+
+def get_profile(name: str) -> Profile:
+    """The profile called `name`.
+
+    Raises
+    ------
+    ProfileError
+        If there is none; the message lists those that exist.
+    """
+    if name in PROFILES:
+        return PROFILES[name]
+    near = difflib.get_close_matches(str(name), PROFILES, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise ProfileError(f"unknown profile {name!r}: choose one of {', '.join(PROFILES)}.{hint}")
+
+
+def check_seed(seed: object) -> int:
+    """`seed` as an integer in [0, 2**32), or a :class:`ProfileError` that says so."""
+    try:
+        number = int(str(seed))
+    except ValueError:
+        raise ProfileError(f"seed must be a whole number, not {seed!r} (for example SEED=1)") from None
+    if not 0 <= number < 2**32:
+        raise ProfileError(f"seed must lie between 0 and {2**32 - 1}, not {number}")
+    return number

@@ -1,0 +1,75 @@
+"""The results table of README.md, made from the committed run records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from genre_utils.errors import RunError
+
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+_ORDER = ("svm", "cnn", "head-only", "full")
+
+
+def recorded_cards(folder: Path) -> list:
+    """The run records (``*.json``) in `folder`, classical baseline first, then by seed."""
+    from genre_utils.runs import RunCard
+
+    cards = [RunCard.load(path) for path in sorted(folder.glob("*.json"))] if folder.is_dir() else []
+    place = {name: i for i, name in enumerate(_ORDER)}
+    return sorted(cards, key=lambda card: (place.get(card.approach, len(place)), card.seed))
+
+
+def _percent(metric: dict | object | None) -> str:
+    if metric is None:
+        return "–"
+    value, low, high = (
+        (metric[k] for k in ("value", "low", "high"))
+        if isinstance(metric, dict)
+        else (metric.value, metric.low, metric.high)
+    )
+    return f"{100 * value:.1f} % ({100 * low:.1f}–{100 * high:.1f})"
+
+
+def results_markdown(folder: Path) -> str:
+    """Table of the records in `folder`, with 95 % intervals and the corpus they are about."""
+    cards = recorded_cards(folder)
+    if not cards:
+        return "No run is recorded yet."
+    lines = ["| Approach | Seed | Accuracy (95 %) | Macro F1 (95 %) | Test clips |", "|---|---:|---|---|---:|"]
+    for card in cards:
+        lines.append(
+            f"| {card.title} | {card.seed} | {_percent(card.metrics.get('accuracy'))} "
+            f"| {_percent(card.metrics.get('macro_f1'))} | {len(card.predictions)} |"
+        )
+    corpora = sorted({_name(card.corpus) for card in cards})
+    profiles = sorted({card.profile for card in cards})
+    lines += ["", f"Profile {', '.join(profiles)}: these figures are about the corpus {', '.join(corpora)}."]
+    return "\n".join(lines)
+
+
+def _name(part) -> str:
+    return part["name"] if isinstance(part, dict) else part.name
+
+
+def between_marks(text: str) -> str:
+    """What stands between the two marks of a page.
+
+    Raises
+    ------
+    RunError
+        If the page has no such marks.
+    """
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise RunError(f"the page must hold {BEGIN} and {END} once each, in this order")
+    return text.split(BEGIN)[1].split(END)[0].strip()
+
+
+def write_results(page: Path, table: str) -> bool:
+    """Put `table` between the marks of `page`; True if that changed it."""
+    text = page.read_text(encoding="utf-8")
+    between_marks(text)
+    head, rest = text.split(BEGIN)
+    after = f"{head}{BEGIN}\n{table}\n{END}{rest.split(END)[1]}"
+    if after != text:
+        page.write_text(after, encoding="utf-8")
+    return after != text

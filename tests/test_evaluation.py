@@ -1,0 +1,202 @@
+"""Scores, intervals and tests: checked against scikit-learn, printed tables and hand counts."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import f1_score
+
+from genre_utils import evaluation as ev
+
+classes = st.integers(0, 9)
+pairs = st.lists(st.tuples(classes, classes), min_size=1, max_size=60).map(lambda v: np.array(v).T)
+
+
+def test_clip_score_is_the_mean_of_its_windows():
+    probs = np.array([[1.0, 0.0], [0.5, 0.5], [0.2, 0.8]])
+    assert np.allclose(ev.clip_scores(probs, np.array([1, 1, 0])), [[0.2, 0.8], [0.75, 0.25]])
+
+
+@pytest.mark.parametrize(
+    ("probs", "index", "says"),
+    [
+        (np.ones((3, 2)), [0, 1], "expected"),
+        (np.ones((2, 2)), [0, 2], r"without a window: \[1\]"),
+        (np.array([[np.nan, 1]]), [0], "finite"),
+        (np.ones((0, 2)), [], "without a window"),
+    ],
+)
+def test_impossible_windows_are_refused(probs, index, says):
+    with pytest.raises(ValueError, match=says):
+        ev.clip_scores(probs, np.array(index))
+
+
+@given(pairs)
+def test_macro_f1_is_scikit_learns(pair):
+    y, p = pair
+    assert ev.macro_f1(y, p) == pytest.approx(f1_score(y, p, average="macro", zero_division=0))
+
+
+@given(pairs)
+def test_confusion_counts_every_clip_once(pair):
+    y, p = pair
+    matrix = ev.confusion(y, p)
+    assert matrix.sum() == len(y)
+    assert np.trace(matrix) / len(y) == pytest.approx(ev.accuracy(y, p))
+    assert np.array_equal(matrix.sum(axis=1), np.bincount(y, minlength=10))
+
+
+def test_unequal_or_empty_lists_are_refused():
+    for y, p in (([1, 2], [1]), ([], [])):
+        with pytest.raises(ValueError, match="equally long"):
+            ev.accuracy(np.array(y), np.array(p))
+
+
+@pytest.mark.parametrize(
+    ("correct", "n", "low", "high"),
+    [(110, 150, 0.6574, 0.7976), (75, 100, 0.6570, 0.8245), (87, 100, 0.7902, 0.9224), (0, 10, 0.0, 0.2775)],
+)
+def test_wilson_gives_the_intervals_published_for_the_study(correct, n, low, high):
+    interval = ev.wilson(correct, n)
+    assert (interval.low, interval.high) == (pytest.approx(low, abs=5e-5), pytest.approx(high, abs=5e-5))
+
+
+@given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_holds_its_value_and_stays_between_0_and_1(case):
+    interval = ev.wilson(*case)
+    assert 0 <= interval.low <= interval.value <= interval.high <= 1
+
+
+@pytest.mark.parametrize("case", [(1, 0), (-1, 5), (6, 5)])
+def test_wilson_refuses_what_is_no_proportion(case):
+    with pytest.raises(ValueError, match="not a proportion"):
+        ev.wilson(*case)
+
+
+def test_interval_reads_as_per_cent():
+    assert str(ev.wilson(75, 100)) == "75.0 % [65.7, 82.5]"
+
+
+def test_bootstrap_agrees_with_wilson_on_accuracy():
+    y = np.zeros(200, dtype=int)
+    p = (np.arange(200) >= 150).astype(int)
+    boot, exact = ev.bootstrap(ev.accuracy, y, p), ev.wilson(150, 200)
+    assert boot.value == 0.75
+    assert abs(boot.low - exact.low) < 0.015
+    assert abs(boot.high - exact.high) < 0.015
+
+
+def test_bootstrap_is_repeatable_and_moves_with_the_seed():
+    y, p = np.arange(60) % 10, np.arange(60) % 7
+    first = ev.bootstrap(ev.macro_f1, y, p, n=200)
+    assert first == ev.bootstrap(ev.macro_f1, y, p, n=200)
+    other = ev.bootstrap(ev.macro_f1, y, p, n=200, seed=1)
+    assert (first.low, first.high) != (other.low, other.high)
+
+
+def test_drawing_whole_artists_widens_the_interval():
+    artist = np.repeat(np.arange(20), 10)
+    y = np.zeros(200, dtype=int)
+    p = (artist % 4 == 0).astype(int)  # every artist is either all right or all wrong
+    by_clip, by_artist = ev.bootstrap(ev.accuracy, y, p), ev.bootstrap(ev.accuracy, y, p, groups=artist)
+    assert by_artist.half_width > 2 * by_clip.half_width
+    assert "20 artists" in by_artist.method
+
+
+def test_artists_must_match_the_clips():
+    with pytest.raises(ValueError, match="3 groups for 4 clips"):
+        ev.bootstrap(ev.accuracy, np.zeros(4, int), np.zeros(4, int), groups=["a", "b", "c"])
+
+
+def test_difference_of_a_model_with_itself_is_exactly_zero():
+    y, p = np.arange(50) % 5, np.arange(50) % 4
+    assert ev.difference(ev.accuracy, y, p, p).low == ev.difference(ev.accuracy, y, p, p).high == 0
+
+
+def test_difference_has_the_sign_of_the_better_first():
+    y = np.arange(100) % 10
+    worse = np.where(np.arange(100) < 40, (y + 1) % 10, y)
+    gap = ev.difference(ev.accuracy, y, y, worse)
+    assert gap.value == pytest.approx(0.4)
+    assert 0 < gap.low < 0.4 < gap.high
+
+
+def test_per_genre_table_matches_scikit_learn_and_holds_its_values():
+    rng = np.random.default_rng(0)
+    y = np.repeat(np.arange(10), 12)
+    p = np.where(rng.random(120) < 0.7, y, rng.integers(0, 10, 120))
+    table = ev.per_genre(y, p, n=300)
+    assert np.allclose(table["f1"], f1_score(y, p, average=None))
+    assert table["support"].tolist() == [12] * 10
+    for name in ("precision", "recall", "f1"):
+        assert (table[f"{name}_low"] <= table[name]).all()
+        assert (table[name] <= table[f"{name}_high"]).all()
+        assert (table[f"{name}_high"] - table[f"{name}_low"] > 0.05).all(), "12 clips cannot say more"
+
+
+def test_genre_that_never_occurs_is_fully_uncertain():
+    row = ev.per_genre(np.zeros(5, int), np.zeros(5, int), n=50).set_index("genre").loc["rock"]
+    assert (row["support"], row["f1_low"], row["f1_high"]) == (0, 0.0, 1.0)
+
+
+def test_mcnemar_of_16_against_4_is_the_studys_p():
+    a = np.array([True] * 16 + [False] * 4 + [True] * 71 + [False] * 9)
+    b = np.array([False] * 16 + [True] * 4 + [True] * 71 + [False] * 9)
+    test = ev.mcnemar(a, b)
+    assert (test["b"], test["c"]) == (16, 4)
+    assert test["p"] == pytest.approx(0.0118, abs=5e-5)
+
+
+@settings(max_examples=50)
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40))
+def test_mcnemar_is_symmetric_and_a_probability(hits):
+    a, b = np.array(hits).T
+    forth, back = ev.mcnemar(a, b), ev.mcnemar(b, a)
+    assert forth["p"] == back["p"]
+    assert 0 < forth["p"] <= 1
+    assert (forth["b"], forth["c"]) == (back["c"], back["b"])
+
+
+def test_mcnemar_of_equal_models_is_one():
+    hits = np.array([True, False, True])
+    assert ev.mcnemar(hits, hits) == {"b": 0, "c": 0, "p": 1.0}
+
+
+def test_holm_multiplies_the_smallest_by_the_number_of_tests():
+    assert np.allclose(ev.holm([0.04, 0.01, 0.03]), [0.06, 0.03, 0.06])
+    assert ev.holm({"a": 0.01, "b": 0.5}) == {"a": 0.02, "b": 0.5}
+    assert len(ev.holm([])) == 0
+
+
+def test_every_pair_is_tested_once_and_adjusted():
+    rng = np.random.default_rng(1)
+    right = {name: rng.random(100) < rate for name, rate in zip("abcd", (0.9, 0.6, 0.6, 0.3), strict=True)}
+    table = ev.pairwise_mcnemar(right)
+    assert len(table) == 6
+    assert (table["p_holm"] >= table["p"]).all()
+    first = table.iloc[0]
+    assert first["only_a"] == (right["a"] & ~right["b"]).sum()
+    assert first["only_b"] == (right["b"] & ~right["a"]).sum()
+
+
+def test_perfectly_calibrated_scores_have_no_error():
+    probs = np.tile([0.75, 0.25], (400, 1))
+    y = (np.arange(400) % 4 == 0).astype(int)
+    table, ece = ev.calibration(probs, y)
+    assert ece == pytest.approx(0)
+    assert table["n"].tolist() == [400]
+
+
+def test_overconfident_scores_are_caught():
+    probs = np.tile([1.0, 0.0], (100, 1))
+    table, ece = ev.calibration(probs, np.arange(100) % 2)
+    assert ece == pytest.approx(0.5)
+    assert table.loc[0, "low"] == 0.9
+
+
+def test_most_confident_errors_come_first_and_are_errors():
+    probs = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.99, 0.01]])
+    table = ev.most_confident_errors(list("abcd"), np.array([1, 1, 1, 1]), probs, ("no", "yes"), n=2)
+    assert table["clip"].tolist() == ["d", "a"]
+    assert table["predicted"].tolist() == ["no", "no"]
+    assert table["confidence"].tolist() == [0.99, 0.9]
