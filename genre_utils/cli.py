@@ -100,15 +100,14 @@ def build(
     out: Annotated[Path | None, typer.Option(help="Folder of the pages.")] = None,
 ) -> None:
     """Build the pages from the executed chapters; any warning fails the build."""
-    from genre_utils import book
+    from genre_utils.pages import build_book
 
     get_profile(profile)
     with console.status("Jupyter Book builds the pages"):
-        page, stored = book.build_book(profile, committed=committed, out=out)
+        page, stored = build_book(profile, committed=committed, out=out)
     if stored:
         console.print(
-            "Shown with their stored outputs, because this profile has not run them: " + ", ".join(stored),
-            highlight=False,
+            "Shown with the outputs stored in the notebooks: " + ", ".join(stored), highlight=False
         )
     console.print(f"The book is ready. Open [bold]{escape(str(page))}[/bold]", highlight=False, soft_wrap=True)
 
@@ -187,8 +186,8 @@ def fetch_gtzan_mini(
     """Download the public mini subset (100 clips, 120 MB), check it and unpack it into data/corpora/."""
     from genre_utils.corpora import gtzan
 
-    corpus = gtzan.fetch_gtzan_mini(**({"url": url} if url else {}), progress=console.is_terminal)
-    console.print(f"gtzan-mini is ready: {corpus}", soft_wrap=True, markup=False)
+    folder = gtzan.fetch_gtzan_mini(url or gtzan.MINI_URL, progress=console.is_terminal)
+    console.print(f"gtzan-mini is ready in {folder}", soft_wrap=True, markup=False)
 
 
 @fetch.command("gtzan")
@@ -200,6 +199,40 @@ def fetch_gtzan(
 
     corpus = gtzan.gtzan_full(folder)
     console.print(f"GTZAN is complete: {len(corpus)} usable clips in {corpus.root}", soft_wrap=True, markup=False)
+
+
+@app.command()
+def pretrain(
+    out: Annotated[Path | None, typer.Option(help="Folder of the run (default: build/pretrain).")] = None,
+    steps: Annotated[int, typer.Option(min=1)] = 4000,
+    clips: Annotated[int, typer.Option(min=10, help="Unlabelled clips to render.")] = 4000,
+    batch_size: Annotated[int, typer.Option(min=1)] = 12,
+    window_s: Annotated[float, typer.Option(help="Seconds of each excerpt.")] = 3.0,
+    learning_rate: Annotated[float, typer.Option()] = 1e-3,
+    seed: SeedOption = "0",
+    ship: Annotated[bool, typer.Option(help="Put the result into the package, as its backbone.")] = False,
+) -> None:
+    """Pre-train the small wav2vec 2.0 on rendered, unlabelled music; goes on where it was interrupted."""
+    import torch
+
+    from genre_utils import pretrain as made
+    from genre_utils.paths import home
+
+    folder = out or home() / "build" / "pretrain"
+    waves = made.render_unlabelled(clips, progress=console.is_terminal)
+    made.pretrain(
+        waves,
+        folder,
+        steps=steps,
+        batch_size=batch_size,
+        window_s=window_s,
+        learning_rate=learning_rate,
+        seed=check_seed(seed),
+        device="cuda" if torch.cuda.is_available() else "cpu",
+    )
+    console.print(f"The pre-trained model is in {folder}", soft_wrap=True, markup=False)
+    if ship:
+        console.print(f"Shipped to {made.ship(folder)}", soft_wrap=True, markup=False)
 
 
 @app.command()

@@ -9,12 +9,11 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from genre_utils.errors import GenreError
 from genre_utils.paths import cache_dir, home, package_data
-from genre_utils.profiles import GENRES
 
 
 @dataclass(frozen=True)
@@ -89,30 +88,24 @@ def check_chromium() -> Finding:
     return Finding("Chromium", "not found" if not found else "no chromedriver", "note", remedy)
 
 
-def _count(folder: Path) -> int:
-    return sum(len(list((folder / genre).glob("*.wav"))) for genre in GENRES)
-
-
 def check_corpora() -> Iterator[Finding]:
+    from genre_utils.corpora import gtzan
+
     corpora = home() / "data" / "corpora"
     rendered = [f.name for f in corpora.glob("synthetic*")] if corpora.is_dir() else []
-    yield Finding("Synthetic corpus", ", ".join(rendered) or "not rendered yet (made by the first run)")
-    for name, variable, expected, remedy in (
-        ("gtzan-mini", "GTZAN_MINI_DIR", 100, "python -m genre_utils fetch gtzan-mini"),
-        ("gtzan", "GTZAN_DIR", 999, "python -m genre_utils fetch gtzan  (says how to get it)"),
+    yield Finding("Synthetic corpus", ", ".join(rendered) or "not rendered yet (the first run does it)")
+    for name, variable, load, get_it in (
+        ("gtzan-mini", "GTZAN_MINI_DIR", partial(gtzan.gtzan_mini, progress=False), "fetch gtzan-mini"),
+        ("gtzan", "GTZAN_DIR", gtzan.gtzan_full, "fetch gtzan  (says how to get it)"),
     ):
-        chosen = os.environ.get(variable)
-        folder = Path(chosen) if chosen else corpora / name.replace("-", "_")
-        if not chosen and not folder.is_dir():
-            folder = corpora / name
-        clips = _count(folder)
-        if clips >= expected:
-            yield Finding(name, f"{clips} clips in {folder}")
-        elif chosen or clips:
-            found = f"{clips} of at least {expected} clips in {folder}"
-            yield Finding(name, found, "note", f"{variable} must name the folder that holds blues/ … rock/")
-        else:
-            yield Finding(name, "not here (optional)", "note", remedy)
+        if not os.environ.get(variable) and not (corpora / name.replace("-", "_")).is_dir():
+            yield Finding(name, "not here (optional)", "note", f"python -m genre_utils {get_it}")
+            continue
+        try:
+            corpus = load()
+            yield Finding(name, f"{len(corpus)} clips in {corpus.root}")
+        except GenreError as error:
+            yield Finding(name, str(error), "note", f"set {variable}, or: python -m genre_utils {get_it}")
 
 
 def check_backbone() -> Finding:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import nn
-from tqdm.auto import tqdm
+from tqdm import tqdm
 from transformers import Wav2Vec2Config, Wav2Vec2ForPreTraining
 
 from genre_utils.errors import CheckpointError, GenreError
@@ -459,9 +459,13 @@ def render_unlabelled(
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{n_clips}x{clip_s:g}s-seed{seed}.npy"
     if not path.is_file():
-        per_genre = math.ceil(n_clips / len(GENRES))
-        corpus = synthetic_corpus(per_genre, clip_s, seed=seed, folder=folder / f"clips-seed{seed}", progress=progress)
-        files = [clip.path for clip in corpus.clips]
+        # Many seeds of 40 clips a genre rather than one large corpus: every seed brings new artists.
+        per_genre, files = math.ceil(n_clips / len(GENRES)), []
+        for part in range(math.ceil(per_genre / 40)):
+            clips = min(40, per_genre - 40 * part)
+            part_folder = folder / f"clips-seed{seed + part}-{clips}x{clip_s:g}s"
+            corpus = synthetic_corpus(clips, clip_s, seed=seed + part, folder=part_folder, progress=progress)
+            files += [clip.path for clip in corpus.clips]
         order = np.random.default_rng(seed).permutation(len(files))
         samples = round(clip_s * RATE_HZ)
         partial = path.with_suffix(".partial.npy")

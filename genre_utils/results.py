@@ -19,15 +19,8 @@ def recorded_cards(folder: Path) -> list:
     return sorted(cards, key=lambda card: (place.get(card.approach, len(place)), card.seed))
 
 
-def _percent(metric: dict | object | None) -> str:
-    if metric is None:
-        return "–"
-    value, low, high = (
-        (metric[k] for k in ("value", "low", "high"))
-        if isinstance(metric, dict)
-        else (metric.value, metric.low, metric.high)
-    )
-    return f"{100 * value:.1f} % ({100 * low:.1f}–{100 * high:.1f})"
+def _percent(interval) -> str:
+    return f"{100 * interval.value:.1f} % ({100 * interval.low:.1f}–{100 * interval.high:.1f})"
 
 
 def results_markdown(folder: Path) -> str:
@@ -38,17 +31,13 @@ def results_markdown(folder: Path) -> str:
     lines = ["| Approach | Seed | Accuracy (95 %) | Macro F1 (95 %) | Test clips |", "|---|---:|---|---|---:|"]
     for card in cards:
         lines.append(
-            f"| {card.title} | {card.seed} | {_percent(card.metrics.get('accuracy'))} "
-            f"| {_percent(card.metrics.get('macro_f1'))} | {len(card.predictions)} |"
+            f"| {card.title} | {card.seed} | {_percent(card.interval('accuracy'))} "
+            f"| {_percent(card.interval('macro_f1'))} | {len(card.predictions)} |"
         )
-    corpora = sorted({_name(card.corpus) for card in cards})
+    corpora = sorted({card.corpus.name for card in cards})
     profiles = sorted({card.profile for card in cards})
     lines += ["", f"Profile {', '.join(profiles)}: these figures are about the corpus {', '.join(corpora)}."]
     return "\n".join(lines)
-
-
-def _name(part) -> str:
-    return part["name"] if isinstance(part, dict) else part.name
 
 
 def between_marks(text: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import nn
 
@@ -33,7 +35,7 @@ class GenreCNN(nn.Module):
         super().__init__()
         self.settings = {"n_genres": n_genres, "dropout": dropout}
         widths = (1, 32, 64, 128, 256)
-        self.blocks = nn.Sequential(*(conv_block(a, b, dropout / 2) for a, b in zip(widths, widths[1:], strict=False)))
+        self.blocks = nn.Sequential(*(conv_block(a, b, dropout / 2) for a, b in pairwise(widths)))
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.head = nn.Sequential(
             nn.Flatten(),

@@ -1,0 +1,180 @@
+"""Figures, sound and interactive charts as a notebook, Colab and the book show them.
+
+A figure becomes an HTML ``<img>`` that carries its alt text and its pixels. JupyterLab and myst-nb both drop
+the ``alt`` metadata of a plain ``image/png`` output, and only HTML reads the same in every front end.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+import sys
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+from IPython.display import HTML, display
+from matplotlib.figure import Figure
+from PIL import Image, features
+
+from genre_utils.plots.style import STYLE, alt_text
+
+#: Pixels per inch of the stored image; the page shows it at 100 to the inch, so phones and retina screens gain.
+DPI = 130
+_PAGE_DPI = 100
+
+_FIGURE = "margin:0.5em 0;max-width:100%"
+_CAPTION = "font-size:0.95em;margin:0.2em 0"
+
+
+#: A PNG above this size holds a spectrogram, which WebP stores in half the space or less.
+_PNG_BYTES = 50_000
+
+
+def picture(fig: Figure, dpi: int = DPI) -> tuple[bytes, str]:
+    """`fig` as a small image file, and its MIME type.
+
+    Drawings become a PNG of at most 256 colours: a third of the usual size, and no visible difference.
+    Spectrograms do not compress that way and become WebP, which every browser since 2020 shows.
+    """
+    raw = io.BytesIO()
+    with matplotlib.rc_context(STYLE):
+        fig.savefig(raw, format="png", dpi=dpi)
+    image = Image.open(raw).convert("RGB")
+    drawing, photograph = io.BytesIO(), io.BytesIO()
+    image.quantize(256, dither=Image.Dither.NONE).save(drawing, format="png", optimize=True)
+    if drawing.tell() <= _PNG_BYTES or not features.check("webp"):
+        return drawing.getvalue(), "image/png"
+    image.save(photograph, format="webp", quality=78, method=6)
+    return photograph.getvalue(), "image/webp"
+
+
+def _data_uri(content: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def image_html(fig: Figure | tuple, alt: str | None = None, caption: str | None = None) -> str:
+    """An HTML ``<figure>`` with the picture, its alt text and an optional visible caption."""
+    fig = fig[0] if isinstance(fig, tuple) else fig
+    alt = " ".join((alt or alt_text(fig)).split())
+    if not alt:
+        raise ValueError('this figure has no alt text: say in one sentence what it shows, show(fig, alt="...")')
+    width = round(fig.get_figwidth() * _PAGE_DPI)
+    image = (
+        f'<img src="{_data_uri(*picture(fig))}" alt="{html.escape(alt)}" width="{width}" '
+        'style="max-width:100%;height:auto">'
+    )
+    text = f'<figcaption style="{_CAPTION}">{html.escape(caption)}</figcaption>' if caption else ""
+    return f'<figure style="{_FIGURE}">{image}{text}</figure>'
+
+
+def show(fig: Figure | tuple, alt: str | None = None, caption: str | None = None) -> None:
+    """Display a figure with its alt text.
+
+    Parameters
+    ----------
+    fig : Figure or (Figure, axes)
+        What a figure function returns: ``show(waveform(wave, rate_hz))``.
+    alt : str, optional
+        One sentence for those who do not see the picture; by default the one the figure function wrote.
+    caption : str, optional
+        A visible line below the picture.
+
+    Raises
+    ------
+    ValueError
+        If there is no alt text.
+    """
+    content = image_html(fig, alt, caption)
+    fig = fig[0] if isinstance(fig, tuple) else fig
+    _close(fig)
+    text = " ".join((alt or alt_text(fig)).split())
+    display({"text/html": content, "text/plain": f"Figure: {text}"}, raw=True)
+
+
+def _close(fig: Figure) -> None:
+    """Keep the inline backend from showing a pyplot figure again, without its alt text."""
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    if pyplot is not None and getattr(fig, "number", None) is not None:
+        pyplot.close(fig)
+
+
+def player_html(wave: np.ndarray, rate_hz: int, label: str, max_s: float = 5.0) -> str:
+    """HTML of one labelled audio player; see :func:`player`."""
+    from genre_utils.audio import encode_mp3
+
+    wave = np.asarray(wave, dtype=np.float32)
+    if wave.ndim != 1 or not len(wave):
+        raise ValueError(f"expected a mono wave of shape (n,), not {wave.shape}")
+    excerpt = wave[: int(max_s * rate_hz)]
+    name = html.escape(label)
+    return (
+        f'<figure style="{_FIGURE};flex:1 1 14em;max-width:22em">'
+        f'<figcaption style="{_CAPTION}">{name} ({len(excerpt) / rate_hz:.1f} s)</figcaption>'
+        f'<audio controls preload="metadata" aria-label="{name}" style="width:100%;min-width:12em" '
+        f'src="{_data_uri(encode_mp3(excerpt, rate_hz), "audio/mpeg")}"></audio></figure>'
+    )
+
+
+def player(wave: np.ndarray, rate_hz: int, label: str, max_s: float = 5.0) -> HTML:
+    """A labelled audio player, about 16 kB a second or less; it never starts by itself.
+
+    Parameters
+    ----------
+    wave : ndarray, shape (n,)
+        Mono samples in [-1, 1]; the first `max_s` seconds are kept.
+    rate_hz : int
+    label : str
+        What is to be heard; shown above the player and read by screen readers.
+    """
+    return HTML(player_html(wave, rate_hz, label, max_s))
+
+
+def players(sounds: Sequence[tuple[np.ndarray, int, str]], max_s: float = 5.0) -> HTML:
+    """A row of players for comparing by ear; it wraps on a narrow screen.
+
+    `sounds` holds ``(wave, rate_hz, label)`` triples.
+    """
+    row = "".join(player_html(wave, rate_hz, label, max_s) for wave, rate_hz, label in sounds)
+    return HTML(f'<div style="display:flex;flex-wrap:wrap;gap:0.5em 1em">{row}</div>')
+
+
+def listen_and_look(wave: np.ndarray, rate_hz: int, label: str, max_s: float = 5.0) -> HTML:
+    """A player above the waveform and mel-spectrogram of the same `max_s` seconds."""
+    from genre_utils.plots.audio import waveform_and_mel
+
+    excerpt = np.asarray(wave)[: int(max_s * rate_hz)]
+    picture = image_html(waveform_and_mel(excerpt, rate_hz, title=label))
+    return HTML(player_html(excerpt, rate_hz, label, max_s) + picture)
+
+
+def interactive(fig, name: str, alt: str) -> None:
+    """Display a plotly figure that also works in the offline book.
+
+    Parameters
+    ----------
+    fig : plotly.graph_objects.Figure
+    name : str
+        Fixed id of its element: the output must not differ from run to run.
+    alt : str
+        One sentence that says what the chart shows; it stands below the chart as its description.
+    """
+    # Colab serves no _static folder; the book does (book.py copies plotly.min.js from the plotly package).
+    source = "cdn" if "google.colab" in sys.modules else "../_static/plotly.min.js"
+    fig.update_layout(template="plotly_white", font_size=13, margin={"l": 60, "r": 20, "t": 40, "b": 50})
+    config = {"displaylogo": False, "responsive": True}
+    chart = fig.to_html(full_html=False, include_plotlyjs=source, div_id=name, config=config)
+    described = (
+        f'<figure style="{_FIGURE}" aria-label="{html.escape(alt)}">{chart}'
+        f'<figcaption style="{_CAPTION}">{html.escape(alt)}</figcaption></figure>'
+    )
+    display(
+        {
+            "application/vnd.plotly.v1+json": json.loads(fig.to_json()) | {"config": config},
+            "text/html": described,
+            "text/plain": f"Figure: {alt}",
+        },
+        raw=True,
+    )

@@ -1,0 +1,137 @@
+"""Colours, type sizes and the few primitives that every figure of the book shares."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from genre_utils.profiles import GENRES
+
+#: One colour an approach, everywhere (Okabe and Ito, "Color universal design", 2008).
+APPROACH_COLOURS = {"svm": "#E69F00", "cnn": "#0072B2", "head-only": "#009E73", "full": "#D55E00"}
+APPROACH_MARKERS = {"svm": "s", "cnn": "o", "head-only": "^", "full": "D"}
+#: Short names for axes; :data:`genre_utils.runs.TITLES` has the long ones.
+APPROACH_LABELS = {"svm": "SVM", "cnn": "CNN", "head-only": "head only", "full": "fine-tuned"}
+
+#: Paul Tol's "muted" scheme (personal.sron.nl/~pault), nine hues and a grey, safe for colour-blind readers.
+GENRE_COLOURS = dict(
+    zip(
+        GENRES,
+        ("#332288", "#88CCEE", "#DDCC77", "#AA4499", "#117733", "#44AA99", "#000000", "#CC6677", "#999933", "#882255"),
+        strict=True,
+    )
+)
+GENRE_MARKERS = dict(zip(GENRES, "osD^vP*X<>", strict=True))
+
+GREY = "#6E6E6E"
+LIGHT = "#D9D9D9"
+BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+SEQUENTIAL = "magma"
+
+#: Full text width of a page, in inches. At this width no type is smaller than 9 points.
+WIDTH_IN = 6.5
+
+STYLE: dict[str, Any] = {
+    "figure.dpi": 100,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.labelsize": 10,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "legend.fontsize": 9,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": False,
+    "grid.color": "#E5E5E5",
+    "lines.linewidth": 1.8,
+    "image.cmap": SEQUENTIAL,
+}
+
+
+def set_style() -> None:
+    """Give a chapter's own matplotlib figures the type and colours of the book's."""
+    from cycler import cycler
+
+    matplotlib.rcParams.update(STYLE)
+    matplotlib.rcParams["axes.prop_cycle"] = cycler(color=[*APPROACH_COLOURS.values(), GREY])
+
+
+def figure_function(draw: Callable) -> Callable:
+    """Run a figure function in the book's style, without changing the style of anything else."""
+
+    @functools.wraps(draw)
+    def styled(*args, **kwargs):
+        with matplotlib.rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return styled
+
+
+def new_figure(
+    height_in: float = 3.2, rows: int = 1, columns: int = 1, width_in: float = WIDTH_IN, **options
+) -> tuple[Figure, Any]:
+    """A figure and its axes. It is not registered with pyplot, so that nothing is shown twice."""
+    fig = Figure(figsize=(width_in, height_in), layout="constrained")
+    return fig, fig.subplots(rows, columns, **options)
+
+
+def describe(fig: Figure, sentence: str) -> None:
+    """Give `fig` its alt text: one sentence that says what there is to see."""
+    fig.set_label(" ".join(sentence.split()))
+
+
+def alt_text(fig: Figure) -> str:
+    return str(fig.get_label())
+
+
+def colour(name: str) -> str:
+    """Colour of an approach or genre; grey for anything else."""
+    return APPROACH_COLOURS.get(name) or GENRE_COLOURS.get(name, GREY)
+
+
+def label(name: str) -> str:
+    return APPROACH_LABELS.get(name, name)
+
+
+def percent_axis(ax: Axes, which: str = "y", limits: tuple[float, float] = (0, 1)) -> None:
+    """Fractions shown as per cent."""
+    from matplotlib.ticker import PercentFormatter
+
+    axis = ax.yaxis if which == "y" else ax.xaxis
+    axis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+    (ax.set_ylim if which == "y" else ax.set_xlim)(*limits)
+    ax.grid(axis=which, zorder=0)
+    ax.set_axisbelow(True)
+
+
+def bounds(values: Sequence[float], lows: Sequence[float], highs: Sequence[float]) -> np.ndarray:
+    """Error-bar lengths, shape (2, n), from interval ends."""
+    values, lows, highs = (np.asarray(x, dtype=float) for x in (values, lows, highs))
+    return np.clip(np.stack([values - lows, highs - values]), 0, None)
+
+
+def horizontal_bars(ax: Axes, names: Sequence[str], values: Sequence[float], colours, texts=None) -> None:
+    """Bars from top to bottom, each with its value written beside it."""
+    positions = np.arange(len(names))
+    ax.barh(positions, values, color=colours, height=0.65)
+    ax.set_yticks(positions, names)
+    ax.invert_yaxis()
+    top = max([*values, 1e-12])
+    for y, value, text in zip(positions, values, texts or [f"{v:,.3g}" for v in values], strict=True):
+        ax.annotate(text, (value, y), xytext=(4, 0), textcoords="offset points", va="center", fontsize=9)
+    ax.set_xlim(0, top * 1.25)
+
+
+def spread(values: Sequence[float]) -> str:
+    """The range of some fractions, for alt texts: ``"61 to 84 %"``."""
+    values = np.asarray(values, dtype=float)
+    return f"{100 * np.nanmin(values):.0f} to {100 * np.nanmax(values):.0f} %"

@@ -1,0 +1,537 @@
+"""One ``fit`` for every approach, on :class:`transformers.Trainer`; windows in, clip probabilities out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import os
+import shutil
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import psutil
+import torch
+import transformers
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+from tqdm import tqdm
+from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+
+from genre_utils.errors import CheckpointError, GenreError, RunError
+from genre_utils.models.cnn import GenreCNN
+from genre_utils.models.wav2vec import GenreWav2Vec, HeadClassifier, quiet_library
+from genre_utils.profiles import Training
+
+WEIGHTS, CONFIG, FIT = "model.safetensors", "config.json", "fit.json"
+ARCHITECTURES = {cls.__name__: cls for cls in (GenreCNN, HeadClassifier, GenreWav2Vec)}
+
+
+def set_seed(seed: int) -> None:
+    """Seed Python, NumPy and torch (NumPy's generator draws wav2vec 2.0's masks in fine-tuning)."""
+    transformers.set_seed(seed)
+
+
+def precision_of(device: torch.device | str) -> str:
+    """Fastest safe arithmetic of `device`: "bf16" where the hardware has it, "fp16" on older GPUs, else "fp32"."""
+    device = torch.device(device)
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"
+    native = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return "bf16" if device.type == "cpu" and native is not None and native() else "fp32"
+
+
+def window_starts(length: int, window: int | None) -> np.ndarray:
+    """Starts of the fewest evenly spaced windows that cover `length` samples (or frames)."""
+    if window is None or window >= length:
+        return np.zeros(1, dtype=np.int64)
+    return np.linspace(0, length - window, math.ceil(length / window)).round().astype(np.int64)
+
+
+class WindowSet(torch.utils.data.Dataset):
+    """Excerpts of equally long clips: one random crop a clip and epoch, or all evenly spaced windows.
+
+    Parameters
+    ----------
+    inputs : float array (n, ..., time)
+        Mel-spectrograms, waveforms or pooled states.
+    labels : int array (n,)
+    window : int or None
+        Length of an excerpt on the last axis, in frames or samples; None feeds the whole array.
+    train : bool
+        True: ``len`` is n and item i is a random crop of clip i, a function of (seed, epoch, i) alone.
+        False: all windows of clip 0, then of clip 1, and so on.
+    """
+
+    def __init__(self, inputs: np.ndarray, labels: Sequence[int], window: int | None = None, train: bool = False):
+        if len(inputs) != len(labels) or len(inputs) == 0:
+            raise GenreError(f"{len(inputs)} clips and {len(labels)} labels: they must be equally many, and some")
+        self.inputs, self.labels = inputs, np.asarray(labels, dtype=np.int64)
+        self.window = None if window is None else min(int(window), inputs.shape[-1])
+        self.train, self.seed, self.epoch = train, 0, 0
+        self.starts = window_starts(inputs.shape[-1], self.window)
+
+    def __len__(self) -> int:
+        return len(self.inputs) * (1 if self.train else len(self.starts))
+
+    @property
+    def clip_index(self) -> np.ndarray:
+        """Clip of each item, int (len,)."""
+        return np.arange(len(self)) // (1 if self.train else len(self.starts))
+
+    def _start(self, index: int) -> int:
+        if not self.train:
+            return int(self.starts[index % len(self.starts)])
+        if self.window is None:
+            return 0
+        rng = np.random.default_rng([self.seed, self.epoch, index])
+        return int(rng.integers(0, self.inputs.shape[-1] - self.window + 1))
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        clip = index if self.train else index // len(self.starts)
+        start = self._start(index)
+        stop = None if self.window is None else start + self.window
+        values = np.array(self.inputs[clip][..., start:stop], dtype=np.float32)
+        return {"input_values": torch.from_numpy(values), "labels": torch.tensor(self.labels[clip])}
+
+
+def _mean_over_windows(probabilities: np.ndarray, clip_index: np.ndarray) -> np.ndarray:
+    sums = np.zeros((clip_index.max() + 1, probabilities.shape[1]))
+    np.add.at(sums, clip_index, probabilities)
+    return sums / np.bincount(clip_index)[:, None]
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    return torch.from_numpy(np.asarray(logits, dtype=np.float64)).softmax(-1).numpy()
+
+
+@torch.no_grad()
+def predict_windows(
+    model: nn.Module,
+    inputs: np.ndarray,
+    window: int | None = None,
+    batch_size: int = 32,
+    *,
+    precision: str = "auto",
+    progress: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Class probabilities of every window, (m, n_genres), and the clip each window belongs to, (m,)."""
+    windows = WindowSet(inputs, np.zeros(len(inputs)), window)
+    device = next(model.parameters()).device
+    precision = precision_of(device) if precision == "auto" else precision
+    kind = torch.float16 if precision == "fp16" else torch.bfloat16
+    was_training, rows = model.training, []
+    model.eval()
+    for batch in tqdm(
+        torch.utils.data.DataLoader(windows, batch_size), desc="scoring", leave=False, disable=not progress
+    ):
+        with torch.autocast(device.type, kind, enabled=precision != "fp32"):
+            rows.append(model(batch["input_values"].to(device))["logits"].float().cpu().numpy())
+    model.train(was_training)
+    return _softmax(np.concatenate(rows)), windows.clip_index
+
+
+def predict_clips(
+    model: nn.Module,
+    inputs: np.ndarray,
+    window: int | None = None,
+    batch_size: int = 32,
+    *,
+    precision: str = "auto",
+    progress: bool = False,
+) -> np.ndarray:
+    """Class probabilities of every clip, float (n, n_genres): the mean over its evenly spaced windows.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Returns a dict with ``logits``.
+    inputs : float array (n, ..., time)
+    window : int or None
+        In frames or samples, as in training.
+    precision : {"auto", "fp32", "bf16", "fp16"}
+    """
+    return _mean_over_windows(
+        *predict_windows(model, inputs, window, batch_size, precision=precision, progress=progress)
+    )
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a fit came to; the model holds the weights of its best epoch.
+
+    Attributes
+    ----------
+    history : list of dict
+        Per epoch: epoch, train_loss, val_loss, val_accuracy (on clips), learning_rate, seconds.
+    best_epoch : int
+        Counted from 1, as in `history`.
+    seconds : float
+        Training time, validation included, over all interruptions.
+    peak_memory_mb : float
+        Largest resident memory of the process during the fit, or GPU memory where there is one.
+    precision : str
+        "fp32", "bf16" or "fp16".
+    reused : bool
+        True if a finished fit with the same key was found and nothing was trained.
+    """
+
+    model: nn.Module
+    history: list[dict]
+    best_epoch: int
+    seconds: float
+    peak_memory_mb: float
+    precision: str
+    reused: bool = False
+
+
+class _Watcher(TrainerCallback):
+    """Progress bar, peak memory, and the epoch number for the random crops."""
+
+    def __init__(self, train: WindowSet, progress: bool):
+        self.train, self.progress, self.bar, self.peak_mb = train, progress, None, 0.0
+        self.process = psutil.Process()
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        self.bar = tqdm(
+            total=state.max_steps, initial=state.global_step, desc="training", unit="step", leave=False,
+            disable=not self.progress, mininterval=0.5,
+        )  # fmt: skip
+
+    def on_epoch_begin(self, args, state, control, **kwargs):
+        self.train.epoch = round(state.epoch or 0)
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self.bar.update()
+        self.peak_mb = max(self.peak_mb, self.process.memory_info().rss / 2**20)
+
+    def on_evaluate(self, args, state, control, metrics, **kwargs):
+        self.bar.set_postfix({"epoch": round(state.epoch), "val accuracy": f"{metrics['eval_accuracy']:.2f}"})
+
+    def on_train_end(self, args, state, control, **kwargs):
+        self.bar.close()
+
+
+class _Trainer(Trainer):
+    """The library's trainer, with the time of each epoch in its log and without its silent failures."""
+
+    epoch_began = 0.0
+
+    def log(self, logs: dict, *args, **kwargs) -> None:
+        loss = logs.get("loss")
+        if loss is not None and not math.isfinite(loss):
+            raise GenreError(f"the loss became {loss} at step {self.state.global_step}: lower the learning rate")
+        if "eval_loss" in logs:
+            now = time.perf_counter()
+            logs["seconds"], self.epoch_began = now - self.epoch_began, now
+        super().log(logs, *args, **kwargs)
+
+    def _save(self, output_dir=None, state_dict=None) -> None:
+        # safetensors refuses tensors in the channels-last layout.
+        state = self.model.state_dict() if state_dict is None else state_dict
+        super()._save(output_dir, {name: tensor.contiguous() for name, tensor in state.items()})
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No log lines, bars or advice of the libraries in a notebook's output while training."""
+    loggers = [logging.getLogger(name) for name in ("accelerate", "torch.utils.data")]
+    levels = [logger.level for logger in loggers]
+    with quiet_library(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", category=UserWarning)
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+def _hash_array(digest, array: np.ndarray) -> None:
+    digest.update(f"{array.shape}{array.dtype}".encode())
+    for row in array:  # row by row: `inputs` may be a memory map larger than memory
+        digest.update(np.ascontiguousarray(row).view(np.uint8).data)
+
+
+def _key(model: nn.Module, train: WindowSet, val: WindowSet, training: Training, seed: int, precision: str) -> str:
+    """SHA-256 over everything that decides what a fit gives: first weights, data, settings, seed, versions."""
+    digest = hashlib.sha256()
+    about = [type(model).__name__, asdict(training), seed, precision, train.window, val.window]
+    about += [torch.__version__, transformers.__version__, [n for n, p in model.named_parameters() if p.requires_grad]]
+    digest.update(json.dumps(about).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    for windows in (train, val):
+        _hash_array(digest, windows.inputs)
+        _hash_array(digest, windows.labels[:, None])
+    return digest.hexdigest()
+
+
+def _write_json(path: Path, content: dict) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    os.replace(partial, path)
+
+
+def _read_json(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _finished(folder: Path, key: str, model: nn.Module) -> FitResult | None:
+    record = _read_json(folder / FIT)
+    if record.get("key") != key:
+        return None
+    try:
+        model.load_state_dict(_read_weights(folder / WEIGHTS))
+    except CheckpointError:
+        return None  # the record outlived its weights: train again
+    names = ("history", "best_epoch", "seconds", "peak_memory_mb", "precision")
+    return FitResult(model=model.eval(), reused=True, **{name: record[name] for name in names})
+
+
+def _last_complete(checkpoints: Path) -> str | None:
+    """The newest checkpoint that was written to its end (its ``trainer_state.json`` comes last), or None."""
+    found = sorted(checkpoints.glob("checkpoint-*"), key=lambda path: -int(path.name.split("-")[1]))
+    return next((str(path) for path in found if _read_json(path / "trainer_state.json")), None)
+
+
+def _history(log: list[dict]) -> list[dict]:
+    trained = {round(entry["epoch"]): entry for entry in log if "loss" in entry}
+    return [
+        {
+            "epoch": epoch,
+            "train_loss": trained[epoch]["loss"],
+            "val_loss": entry["eval_loss"],
+            "val_accuracy": entry["eval_accuracy"],
+            "learning_rate": trained[epoch]["learning_rate"],
+            "seconds": entry["seconds"],
+        }
+        for entry in log
+        if "eval_loss" in entry and (epoch := round(entry["epoch"])) in trained
+    ]
+
+
+def _clip_metrics(val: WindowSet):
+    def metrics(prediction) -> dict[str, float]:
+        probabilities = _mean_over_windows(_softmax(prediction.predictions), val.clip_index)
+        right = probabilities.argmax(1) == val.labels
+        # Validation sets are small and accuracies tie: among equals the surer one wins, by less than one clip.
+        surety = np.take_along_axis(probabilities, val.labels[:, None], axis=1).mean()
+        return {"accuracy": float(right.mean()), "score": float(right.mean() + 0.5 * surety / len(right))}
+
+    return metrics
+
+
+def _arguments(folder: Path, training: Training, seed: int, precision: str) -> TrainingArguments:
+    return TrainingArguments(
+        output_dir=str(folder),
+        num_train_epochs=training.epochs,
+        per_device_train_batch_size=training.batch_size,
+        per_device_eval_batch_size=2 * training.batch_size,
+        learning_rate=training.learning_rate,
+        warmup_steps=training.warmup,  # a fraction of all steps; the old warmup_ratio is gone
+        weight_decay=training.weight_decay,
+        lr_scheduler_type="linear",
+        bf16=precision == "bf16",
+        fp16=precision == "fp16",
+        use_cpu=not torch.cuda.is_available(),
+        seed=seed,
+        data_seed=seed,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        logging_strategy="epoch",
+        logging_nan_inf_filter=False,
+        load_best_model_at_end=True,
+        metric_for_best_model="score",
+        greater_is_better=True,
+        save_total_limit=2,  # with 1, load-best deletes the checkpoint that an interrupted fit needs
+        restore_callback_states_from_checkpoint=True,  # or the patience would start again
+        report_to="none",
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        label_names=["labels"],
+    )
+
+
+def fit(
+    model: nn.Module,
+    train: WindowSet,
+    val: WindowSet,
+    training: Training,
+    *,
+    seed: int,
+    out_dir: Path | str,
+    progress: bool = True,
+    resume: bool = True,
+    precision: str = "auto",
+    callbacks: Sequence[TrainerCallback] = (),
+) -> FitResult:
+    """Train `model`, stop when validation stops improving, and restore its best epoch.
+
+    A finished fit is reused if everything that decides its outcome is the same (weights it started from, data,
+    settings, seed, versions); an interrupted one goes on after its last complete epoch and ends with the same
+    weights as if it had never been interrupted.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Returns ``loss`` and ``logits`` from ``input_values`` and ``labels``. Changed in place.
+    train, val : WindowSet
+        Random crops and evenly spaced windows; validation accuracy is that of whole clips.
+    training : Training
+    seed : int
+        Of dropout, masks, crops and the order of clips (the first weights are the caller's: :func:`set_seed`).
+    out_dir : path
+        Receives ``model.safetensors``, ``config.json`` and ``fit.json``.
+    precision : {"auto", "fp32", "bf16", "fp16"}
+    callbacks : sequence of TrainerCallback
+        Further ones, to watch or to stop.
+
+    Returns
+    -------
+    FitResult
+
+    Raises
+    ------
+    GenreError
+        If nothing is trainable or the loss becomes infinite.
+    RunError
+        If `out_dir` cannot be written.
+    """
+    if not any(p.requires_grad for p in model.parameters()):
+        raise GenreError("nothing to train: every parameter of the model is frozen")
+    folder = Path(out_dir)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    precision = precision_of(device) if precision == "auto" else precision
+    train.train, train.seed = True, seed
+    key = _key(model, train, val, training, seed, precision)
+    checkpoints = folder / "checkpoints"
+    if resume and (done := _finished(folder, key, model)):
+        return done
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not resume or _read_json(checkpoints / "key.json").get("key") != key:
+            shutil.rmtree(checkpoints, ignore_errors=True)
+            checkpoints.mkdir()
+            _write_json(checkpoints / "key.json", {"key": key})
+        result = _train(model, train, val, training, seed, checkpoints, progress, precision, callbacks)
+        save_model(result.model, folder)
+        record = {f: getattr(result, f) for f in ("history", "best_epoch", "seconds", "peak_memory_mb", "precision")}
+        _write_json(folder / FIT, {"key": key, **record})
+    except OSError as error:
+        raise RunError(
+            f"cannot write the training to {folder}: {error.strerror or error}. "
+            "Free some space, or choose another place with GENRE_UTILS_RUNS."
+        ) from error
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    return result
+
+
+def _train(model, train, val, training, seed, checkpoints: Path, progress, precision, callbacks) -> FitResult:
+    watcher = _Watcher(train, progress)
+    if isinstance(model, GenreCNN):
+        model.to(memory_format=torch.channels_last)
+    with _quiet():
+        set_seed(seed)
+        trainer = _Trainer(
+            model=model,
+            args=_arguments(checkpoints, training, seed, precision),
+            train_dataset=train,
+            eval_dataset=val,
+            compute_metrics=_clip_metrics(val),
+            callbacks=[EarlyStoppingCallback(training.patience), watcher, *callbacks],
+        )
+        trainer.remove_callback(PrinterCallback)
+        # wav2vec 2.0 accepts **kwargs, from which the trainer concludes that the model divides its loss by the
+        # number of items itself; with gradient accumulation it would then train on a multiple of the loss.
+        trainer.model_accepts_loss_kwargs = False
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
+        trainer.epoch_began = time.perf_counter()
+        try:
+            trainer.train(resume_from_checkpoint=_last_complete(checkpoints))
+        finally:
+            # accelerate replaces `forward` by one that computes in `precision` for ever; the class's own returns.
+            for name in ("forward", "_original_forward"):
+                model.__dict__.pop(name, None)
+    history = _history(trainer.state.log_history)
+    best_step = trainer.state.best_global_step or trainer.state.global_step
+    steps_per_epoch = math.ceil(len(train) / (training.batch_size * max(1, trainer.args.n_gpu)))
+    on_gpu = torch.cuda.is_available()
+    return FitResult(
+        model=model.eval(),
+        history=history,
+        best_epoch=round(best_step / steps_per_epoch),
+        seconds=sum(entry["seconds"] for entry in history),
+        peak_memory_mb=torch.cuda.max_memory_allocated() / 2**20 if on_gpu else watcher.peak_mb,
+        precision=precision,
+    )
+
+
+def save_model(model: nn.Module, folder: Path | str, meta: dict | None = None) -> Path:
+    """Write ``model.safetensors`` and ``config.json`` (architecture, settings, `meta`); :func:`load_model` reads them.
+
+    `meta` is anything JSON can hold: the genres, the window, the profile.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / "model.partial"
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}, partial)
+    os.replace(partial, folder / WEIGHTS)
+    about = {"architecture": type(model).__name__, "settings": model.settings, "meta": meta or {}}
+    _write_json(folder / CONFIG, about)
+    return folder
+
+
+def _read_weights(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{path} cannot be read as safetensors ({error}): train the model again, or copy the file again"
+        ) from error
+
+
+def load_model(folder: Path | str) -> nn.Module:
+    """The model that :func:`save_model` wrote to `folder`, in eval mode, with its ``meta`` as an attribute.
+
+    Raises
+    ------
+    CheckpointError
+        If a file is missing or corrupt, or the weights belong to another architecture; the message names the
+        file and says what to do.
+    """
+    folder = Path(folder)
+    about = _read_json(folder / CONFIG)
+    name = about.get("architecture")
+    if name not in ARCHITECTURES:
+        raise CheckpointError(
+            f"{folder / CONFIG} is missing or describes no model of this book: "
+            "run the chapter that trains it, or point to the folder that save_model wrote"
+        )
+    weights = _read_weights(folder / WEIGHTS)
+    try:
+        cls = ARCHITECTURES[name]
+        model = getattr(cls, "from_settings", lambda settings: cls(**settings))(about["settings"])
+        model.load_state_dict(weights)
+    except (RuntimeError, TypeError, KeyError, ValueError) as error:
+        first = [line.strip() for line in str(error).splitlines() if line.strip()][:2]
+        raise CheckpointError(
+            f"{folder / WEIGHTS} holds weights of another architecture than the {name} that {CONFIG} describes "
+            f"({' '.join(first)[:200]}): copy both files from one training, or train it again"
+        ) from error
+    model.meta = about.get("meta", {})
+    return model.eval()

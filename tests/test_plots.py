@@ -1,0 +1,334 @@
+"""Every figure of the book: it draws, it reads at 9 points, and it says in words what it shows."""
+
+import base64
+import io
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import matplotlib
+import numpy as np
+import pytest
+from bs4 import BeautifulSoup
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from genre_utils import evaluation, plots, runs
+from genre_utils.plots import display as plot_display
+from genre_utils.profiles import GENRES
+
+RNG = np.random.default_rng(0)
+RATE_HZ = 22_050
+TIME_S = np.arange(5 * RATE_HZ) / RATE_HZ
+WAVE = (0.4 * np.sin(2 * np.pi * 440 * TIME_S * (1 + TIME_S / 10)) + 0.05 * RNG.standard_normal(len(TIME_S))).astype(
+    np.float32
+)
+# As rough as a real spectrogram, not as white noise, so that the sizes below mean something.
+MEL = gaussian_filter(RNG.normal(-50, 60, (128, 216)), (2, 1.2)) + np.linspace(20, -20, 128)[:, None]
+MEL = np.clip(MEL, -80, 0)
+Y = np.repeat(np.arange(10), 12)
+APPROACHES = ("svm", "cnn", "head-only", "full")
+PREDICTED = {
+    a: np.where(RNG.random(120) < rate, Y, RNG.integers(0, 10, 120))
+    for a, rate in zip(APPROACHES, (0.6, 0.6, 0.65, 0.85), strict=True)
+}
+RIGHT = {a: p == Y for a, p in PREDICTED.items()}
+SCORES = {a: evaluation.wilson(int(r.sum()), 120) for a, r in RIGHT.items()}
+TABLES = {a: evaluation.per_genre(Y, p, n=100) for a, p in PREDICTED.items()}
+MATRICES = {a: evaluation.confusion(Y, p) for a, p in PREDICTED.items()}
+PROBS = RNG.dirichlet(np.ones(10) * 0.3, 120)
+HISTORY = [
+    {"epoch": e, "train_loss": 2.3 / e, "val_loss": 2.3 / e**0.5, "val_accuracy": 1 - 0.9 / e**0.5} for e in range(1, 13)
+]
+CURVE = {n: evaluation.wilson(round(120 * (0.3 + 0.08 * i)), 120) for i, n in enumerate((10, 50, 100, 400))}
+KERNELS, STRIDES = (10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2)
+MASK = np.isin(np.arange(249) // 10, (2, 3, 9, 15))
+
+FIGURES = {
+    "waveform": lambda: plots.waveform(WAVE, RATE_HZ, "blues.00000"),
+    "mel": lambda: plots.mel_spectrogram(MEL, RATE_HZ, title="blues.00000"),
+    "waveform and mel": lambda: plots.waveform_and_mel(WAVE, RATE_HZ, MEL, title="blues.00000"),
+    "gallery": lambda: plots.genre_gallery(dict.fromkeys(GENRES, MEL), RATE_HZ),
+    "spectra": lambda: plots.spectra({"22 050 Hz": (WAVE, RATE_HZ), "16 kHz": (WAVE[::2], 11_025)}, {"limit": 8000}),
+    "wrong rate": lambda: plots.wrong_rate(WAVE),
+    "statistics": lambda: plots.statistics_by_genre(RNG.normal(Y, 2), np.array(GENRES)[Y], "tempo", "BPM"),
+    "map": lambda: plots.feature_map(RNG.normal(size=(120, 2)) + Y[:, None], np.array(GENRES)[Y]),
+    "scores over time": lambda: plots.scores_over_time(PROBS[:9], np.arange(9) * 3 + 1.5, truth="jazz"),
+    "similarities": lambda: plots.similarity_histogram(RNG.beta(2, 5, 5000), 0.9, np.array([0.97, 0.99])),
+    "replicas": lambda: plots.replica_pair([WAVE, WAVE], [MEL, MEL], ["jazz.00001", "jazz.00007"], RATE_HZ),
+    "leakage": lambda: plots.leakage_bars(
+        {
+            name: {"n_test": 100, "replica_in_train": 7, "same_song_in_train": 9, "same_artist_in_train": n}
+            for name, n in (("random", 78), ("study's CNN split", 80), ("artist", 0))
+        }
+    ),
+    "learning curves": lambda: plots.learning_curves(HISTORY, best_epoch=9, approach="cnn"),
+    "learning overlay": lambda: plots.learning_overlay({"full": HISTORY, "head-only": HISTORY[:6]}),
+    "memory": lambda: plots.memory_bars({"cnn": 900, "head-only": 400, "full": 3100}),
+    "frozen parts": lambda: plots.frozen_parts(
+        {
+            "head-only": {"CNN encoder": (4_200_000, False), "Transformer": (89_000_000, False), "head": (7690, True)},
+            "full": {"CNN encoder": (4_200_000, False), "Transformer": (89_000_000, True), "head": (7690, True)},
+        }
+    ),
+    "forgetting": lambda: plots.forgetting([0, 1, 2], [0.1, 0.6, 0.7], [2.8, 3.4, 3.7], "contrastive loss"),
+    "pre-training": lambda: plots.pretraining_curve(
+        np.arange(0, 2500, 50), np.linspace(4, 2.8, 50), np.linspace(0.02, 0.3, 50), 4.03
+    ),
+    "data efficiency": lambda: plots.data_efficiency({"head-only": CURVE, "cnn": CURVE}),
+    "shapes": lambda: plots.shapes_ledger(
+        [
+            ("input", (1, 128, 216), 0), ("block 1", (32, 64, 108), 384), ("block 2", (64, 32, 54), 18_624),
+            ("average", (256,), 0), ("output", (10,), 2570),
+        ]
+    ),
+    "filters": lambda: plots.filter_grid(RNG.normal(size=(32, 3, 3)), title="of the first layer"),
+    "class activation": lambda: plots.class_activation(MEL, RNG.random((8, 13)), RATE_HZ, genre="metal"),
+    "receptive field": lambda: plots.receptive_field(KERNELS, STRIDES),
+    "first layer": lambda: plots.first_layer_filters(RNG.normal(size=(64, 10))),
+    "masks": lambda: plots.masked_spans(WAVE, RATE_HZ, MASK),
+    "codebooks": lambda: plots.codebook_usage(RNG.poisson(3, (2, 320))),
+    "temperature": lambda: plots.temperature_curve(2.0, 0.5, 0.999995, 400_000),
+    "layer probe": lambda: plots.layer_probe({"pre-trained": list(CURVE.values()), "random": list(CURVE.values())}),
+    "attention": lambda: plots.attention_distance(RNG.random((4, 4))),
+    "layer weights": lambda: plots.layer_weights(np.array([0.1, 0.2, 0.4, 0.2, 0.1])),
+    "architecture": lambda: plots.architecture(
+        [("CNN encoder", "wave → 20 ms frames"), ("mask", "hide spans"), ("Transformer", "context"), ("loss", "pick the code")]
+    ),
+    "intervals": lambda: plots.accuracy_intervals(SCORES),
+    "study and ours": lambda: plots.accuracy_intervals(
+        [("study, CNN", "cnn", evaluation.wilson(110, 150)), ("ours, CNN", "cnn", evaluation.wilson(60, 120))]
+    ),
+    "confusion": lambda: plots.confusion(MATRICES["cnn"]),
+    "confusions": lambda: plots.confusions(MATRICES),
+    "per genre": lambda: plots.per_genre_bars(TABLES),
+    "one per genre": lambda: plots.per_genre_bars({"cnn": TABLES["cnn"]}),
+    "McNemar": lambda: plots.mcnemar_grid(evaluation.pairwise_mcnemar(RIGHT)),
+    "cost": lambda: plots.cost_accuracy({"svm": 2, "cnn": 90, "head-only": 14, "full": 250}, SCORES),
+    "reliability": lambda: plots.reliability({"cnn": evaluation.calibration(PROBS, Y)}),
+    "seeds": lambda: plots.seeds_strip({"cnn": [0.6, 0.65, 0.7], "full": [0.8, 0.83]}, SCORES),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def drawn() -> dict[str, tuple]:
+    return {name: draw() for name, draw in FIGURES.items()}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figure_draws_small_readable_and_described(name, drawn):
+    fig, _ = drawn[name]
+    assert isinstance(fig, Figure)
+    alt = plots.alt_text(fig)
+    assert re.match(r"[A-Z0-9]", alt)
+    assert alt.endswith(".")
+    assert 40 <= len(alt) <= 900, alt
+    assert "nan" not in alt.lower().split()
+    content, kind = plot_display.picture(fig)
+    assert kind in ("image/png", "image/webp")
+    assert len(content) < 90_000, "eight figures and the sound must fit into a notebook of 1 MB"
+    page_scale = min(1, 6.5 / fig.get_figwidth())
+    small = {
+        text.get_text(): text.get_fontsize()
+        for text in fig.findobj(Text)
+        if text.get_visible() and text.get_text().strip() and text.get_fontsize() * page_scale < 9
+    }
+    assert not small, f"type below 9 points at 6.5 inches: {small}"
+    width, height = fig.canvas.get_width_height()
+    pixels = np.asarray(Image.open(io.BytesIO(content)).convert("L"), dtype=float)
+    assert pixels.std() > 5, "an empty picture"
+    assert width > height * 0.8
+
+
+def test_every_figure_function_is_tried():
+    source = Path(__file__).read_text(encoding="utf-8")
+    lower = {n for n in plots.__all__ if n[0].islower()}
+    assert {n for n in lower if f"plots.{n}(" not in source} == set()
+
+
+@pytest.mark.parametrize("name", ["mel", "waveform and mel", "replicas", "masks", "wrong rate"])
+def test_sound_is_drawn_in_seconds_and_hertz(name, drawn):
+    fig, _ = drawn[name]
+    labels = " ".join(ax.get_xlabel() + ax.get_ylabel() for ax in fig.axes)
+    assert "time (s)" in labels
+    assert "(Hz)" in labels or name == "masks"
+    last = max(ax.get_xlim()[1] for ax in fig.axes if ax.get_xlabel() == "time (s)")
+    assert last == pytest.approx(2.756 if name == "wrong rate" else 5.0, abs=0.05)
+
+
+def test_frequency_ticks_stand_at_their_mel_bands():
+    import librosa
+
+    _, ax = plots.mel_spectrogram(MEL, RATE_HZ)
+    centres = librosa.mel_frequencies(n_mels=128, fmin=0, fmax=RATE_HZ / 2)
+    for position, tick in zip(ax.get_yticks(), ax.get_yticklabels(), strict=True):
+        band = int(np.clip(round(position - 0.5), 0, 127))
+        assert abs(centres[band] - float(tick.get_text())) <= np.diff(centres)[min(band, 126)]
+
+
+def test_wrong_rate_says_how_much_slower_and_lower(drawn):
+    assert "1.38 times lower" in plots.alt_text(drawn["wrong rate"][0])
+
+
+def test_receptive_field_of_wav2vec_is_25_ms_every_20(drawn):
+    alt = plots.alt_text(drawn["receptive field"][0])
+    assert "25.0 milliseconds" in alt
+    assert "20.0 milliseconds" in alt
+
+
+def test_alt_text_of_intervals_gives_the_figures(drawn):
+    assert f"fine-tuned {SCORES['full']}" in plots.alt_text(drawn["intervals"][0])
+
+
+def test_uniform_codes_have_the_full_perplexity():
+    fig, _ = plots.codebook_usage(np.full((1, 64), 5))
+    assert "uses 64 (perplexity 64)" in plots.alt_text(fig)
+
+
+def test_one_approach_has_one_colour_everywhere():
+    assert set(plots.APPROACH_COLOURS) == set(plots.APPROACH_LABELS) == set(runs.TITLES)
+    for name in ("svm", "cnn", "head-only", "full"):
+        _, ax = plots.memory_bars({name: 10})
+        assert matplotlib.colors.to_hex(ax.patches[0].get_facecolor()).upper() == plots.APPROACH_COLOURS[name].upper()
+    assert len(set(plots.GENRE_COLOURS.values())) == len(GENRES)
+
+
+def _machado_deuteranopia(hex_colour: str) -> np.ndarray:
+    """The colour as a deuteranope sees it, linear RGB (Machado et al. 2009, severity 1)."""
+    rgb = np.array(matplotlib.colors.to_rgb(hex_colour))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    seen = [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
+    return np.clip(np.array(seen) @ linear, 0, 1)
+
+
+def test_colours_of_approaches_differ_for_a_colour_blind_reader():
+    seen = [_machado_deuteranopia(c) ** (1 / 2.2) for c in plots.APPROACH_COLOURS.values()]
+    gaps = [np.linalg.norm(a - b) for i, a in enumerate(seen) for b in seen[:i]]
+    assert min(gaps) > 0.15
+
+
+def test_figures_leave_the_readers_style_alone():
+    before = dict(matplotlib.rcParams)
+    plots.waveform(WAVE, RATE_HZ)
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_set_style_gives_the_readers_own_figures_the_books_colours():
+    with matplotlib.rc_context():
+        plots.set_style()
+        cycle = matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]
+        assert cycle[:4] == list(plots.APPROACH_COLOURS.values())
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    bundles = []
+    monkeypatch.setattr(plot_display, "display", lambda data, raw: bundles.append(data))
+    return bundles
+
+
+def test_shown_figure_carries_its_alt_text_in_the_page(shown):
+    plots.show(plots.waveform(WAVE, RATE_HZ, 'a "quoted" <title>'), caption="Figure & more")
+    [bundle] = shown
+    assert set(bundle) == {"text/html", "text/plain"}, "a PNG beside it would be stored twice"
+    image = BeautifulSoup(bundle["text/html"], "html.parser").img
+    assert image["alt"].startswith('Waveform a "quoted" <title>')
+    assert bundle["text/plain"] == f"Figure: {image['alt']}"
+    picture = Image.open(io.BytesIO(base64.b64decode(image["src"].split(",")[1])))
+    assert picture.format == "PNG"
+    assert picture.width == pytest.approx(6.5 * 130, abs=2)
+    assert int(image["width"]) == 650
+    assert "max-width:100%" in image["style"]
+    assert "Figure &amp; more" in bundle["text/html"]
+
+
+def test_own_alt_text_wins_and_a_missing_one_is_refused(shown):
+    fig = Figure()
+    fig.subplots().plot([1, 2])
+    with pytest.raises(ValueError, match="no alt text"):
+        plots.show(fig)
+    plots.show(fig, alt="A rising line.")
+    assert shown[0]["text/plain"] == "Figure: A rising line."
+
+
+def test_shown_pyplot_figure_is_not_shown_a_second_time(shown):
+    import matplotlib.pyplot as plt
+
+    with matplotlib.rc_context({"backend": "agg"}):
+        fig = plt.figure()
+        plots.show(fig, alt="Nothing.")
+        assert fig.number not in plt.get_fignums()
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=40))
+def test_any_alt_text_survives_html(text):
+    fig = Figure(figsize=(0.3, 0.3))
+    assert BeautifulSoup(plots.image_html(fig, alt=text), "html.parser").img["alt"] == text
+
+
+def test_player_is_labelled_short_and_never_starts_by_itself():
+    page = BeautifulSoup(plots.player(np.tile(WAVE, 4), RATE_HZ, "blues <1>").data, "html.parser")
+    audio = page.audio
+    assert audio["aria-label"] == "blues <1>"
+    assert page.figcaption.text == "blues <1> (5.0 s)"
+    assert "autoplay" not in audio.attrs
+    assert audio["preload"] == "metadata"
+    kind, content = audio["src"].split(";base64,")
+    assert kind == "data:audio/mpeg"
+    sound = base64.b64decode(content)
+    assert len(sound) < 85_000
+    import soundfile
+
+    decoded, rate_hz = soundfile.read(io.BytesIO(sound))
+    assert len(decoded) / rate_hz == pytest.approx(5, abs=0.15)
+    assert np.corrcoef(np.abs(np.fft.rfft(decoded[:RATE_HZ])), np.abs(np.fft.rfft(WAVE[:RATE_HZ])))[0, 1] > 0.5
+
+
+def test_players_wrap_on_a_narrow_screen():
+    page = BeautifulSoup(plots.players([(WAVE, RATE_HZ, "a"), (WAVE, RATE_HZ, "b")], max_s=1).data, "html.parser")
+    assert "flex-wrap:wrap" in page.div["style"]
+    assert [audio["aria-label"] for audio in page.find_all("audio")] == ["a", "b"]
+
+
+@pytest.mark.parametrize("bad", [np.zeros((2, 100)), np.zeros(0)])
+def test_player_refuses_what_is_not_one_wave(bad):
+    with pytest.raises(ValueError, match="mono"):
+        plots.player(bad, RATE_HZ, "x")
+
+
+def test_listening_and_looking_concern_the_same_seconds():
+    page = BeautifulSoup(plots.listen_and_look(np.tile(WAVE, 2), RATE_HZ, "jazz.00007", max_s=2).data, "html.parser")
+    assert page.audio["aria-label"] == "jazz.00007"
+    assert "2.0 seconds" in page.img["alt"]
+
+
+def test_interactive_chart_works_offline_and_does_not_change_from_run_to_run(shown):
+    for _ in range(2):
+        fig = plots.interval_width(marks={"study's test set": 100})
+        plots.interactive(fig, "interval-width", "The interval narrows with the square root of n.")
+    first, second = shown
+    assert first == second
+    page = BeautifulSoup(first["text/html"], "html.parser")
+    sources = [s["src"] for s in page.find_all("script") if s.get("src")]
+    assert sources == ["../_static/plotly.min.js"]
+    assert page.find(id="interval-width")
+    assert page.figcaption.text == "The interval narrows with the square root of n."
+    assert "application/vnd.plotly.v1+json" in first
+
+
+def test_interactive_chart_in_colab_asks_the_cdn(shown, monkeypatch):
+    monkeypatch.setitem(sys.modules, "google.colab", ModuleType("google.colab"))
+    plots.interactive(plots.interval_width(), "interval-width", "Narrower with more clips.")
+    assert "../_static" not in shown[0]["text/html"]
+    assert 'src="https://' in shown[0]["text/html"]
+
+
+def test_interval_narrows_as_clips_are_added():
+    for trace in plots.interval_width().data:
+        assert trace.y[-1] < trace.y[0] / 5

@@ -1,0 +1,302 @@
+"""fit(): deterministic, resumable, and honest about its checkpoints."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import TrainerCallback
+
+from genre_utils.errors import CheckpointError, GenreError
+from genre_utils.models.cnn import GenreCNN
+from genre_utils.models.wav2vec import GenreWav2Vec, HeadClassifier, random_backbone
+from genre_utils.profiles import Training
+from genre_utils.training import (
+    FIT,
+    WEIGHTS,
+    WindowSet,
+    fit,
+    load_model,
+    predict_clips,
+    predict_windows,
+    save_model,
+    set_seed,
+    window_starts,
+)
+
+TRAINING = Training(epochs=3, batch_size=8, learning_rate=3e-3, window_s=1.0, patience=3)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def pooled(n: int = 40, seed: int = 0):
+    """Pooled states of two genres that one feature separates."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % 2
+    states = rng.standard_normal((n, 3, 8)).astype(np.float32)
+    states[:, -1, 0] += 4 * labels
+    return states, labels
+
+
+def spectrograms(n: int = 16):
+    rng = np.random.default_rng(0)
+    labels = np.arange(n) % 2
+    images = 0.2 * rng.random((n, 1, 32, 40)).astype(np.float32)
+    images[labels == 1, :, :16] += 0.7
+    return images, labels
+
+
+def head(seed: int = 0) -> HeadClassifier:
+    set_seed(seed)
+    return HeadClassifier(layers=3, features=8, n_genres=2, head="mlp")
+
+
+def sets(data, window=None):
+    inputs, labels = data
+    return WindowSet(inputs, labels, window, train=True), WindowSet(inputs, labels, window)
+
+
+def same_weights(a, b) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+class StopAfter(TrainerCallback):
+    """A power cut after the checkpoint of an epoch."""
+
+    def __init__(self, epoch: int):
+        self.epoch = epoch
+
+    def on_save(self, args, state, control, **kwargs):
+        if round(state.epoch) == self.epoch:
+            raise KeyboardInterrupt
+
+
+@given(length=st.integers(1, 3000), window=st.integers(1, 3000))
+def test_windows_lie_inside_the_clip_and_cover_it(length, window):
+    starts = window_starts(length, window)
+    width = min(window, length)
+    assert starts[0] == 0 and starts[-1] == length - width
+    assert (np.diff(starts) <= width).all() and (np.diff(starts) > 0).all()
+
+
+def test_a_random_crop_depends_on_seed_epoch_and_clip_alone():
+    inputs = np.arange(4000, dtype=np.float32).reshape(4, 1000)
+    windows = WindowSet(inputs, np.arange(4), 50, train=True)
+    first = [int(windows[i]["input_values"][0]) for i in range(4)]
+    assert [int(windows[i]["input_values"][0]) for i in range(4)] == first
+    assert [int(windows[i]["input_values"][0]) // 1000 for i in range(4)] == [0, 1, 2, 3]
+    windows.epoch = 1
+    assert [int(windows[i]["input_values"][0]) for i in range(4)] != first
+
+
+def test_evaluation_windows_are_counted_clip_by_clip():
+    windows = WindowSet(np.zeros((3, 100)), [0, 1, 2], 40)
+    assert len(windows) == 9
+    assert windows.clip_index.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert [int(windows[i]["labels"]) for i in range(9)] == windows.clip_index.tolist()
+
+
+def test_unequal_clips_and_labels_are_refused():
+    with pytest.raises(GenreError, match="3 clips and 2 labels"):
+        WindowSet(np.zeros((3, 10)), [0, 1])
+
+
+def test_training_learns_and_reports_every_epoch(tmp_path):
+    result = fit(head(), *sets(pooled()), replace(TRAINING, epochs=12, patience=12), seed=0, out_dir=tmp_path,
+                 progress=False)  # fmt: skip
+    states, labels = pooled(seed=1)
+    assert (predict_clips(result.model, states).argmax(1) == labels).mean() > 0.8
+    assert [row["epoch"] for row in result.history] == list(range(1, 13))
+    assert result.history[-1]["train_loss"] < result.history[0]["train_loss"]
+    assert set(result.history[0]) == {"epoch", "train_loss", "val_loss", "val_accuracy", "learning_rate", "seconds"}
+    assert result.peak_memory_mb > 50 and result.seconds > 0
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_the_best_epoch_is_restored(tmp_path):
+    result = fit(head(), *sets(pooled()), TRAINING, seed=0, out_dir=tmp_path, progress=False, precision="fp32")
+    states, labels = pooled()
+    best = result.history[result.best_epoch - 1]
+    accuracy = (predict_clips(result.model, states, precision="fp32").argmax(1) == labels).mean()
+    assert accuracy == pytest.approx(best["val_accuracy"])
+    assert best["val_accuracy"] == max(row["val_accuracy"] for row in result.history)
+
+
+def test_training_stops_when_validation_stops_improving(tmp_path):
+    states, labels = pooled()
+    val = WindowSet(states, 1 - labels)  # every step in training makes validation worse
+    eager = replace(TRAINING, epochs=40, patience=2, learning_rate=1e-2)
+    result = fit(head(), WindowSet(states, labels, train=True), val, eager, seed=0, out_dir=tmp_path, progress=False)
+    assert len(result.history) < 40
+    assert len(result.history) == result.best_epoch + 2
+
+
+def test_equal_seeds_give_equal_weights_and_unequal_ones_do_not(tmp_path):
+    fits = [
+        fit(GenreCNN(2), *sets(spectrograms(), 32), TRAINING, seed=seed, out_dir=tmp_path / str(i), progress=False)
+        for i, seed in enumerate((1, 1, 2))
+        if set_seed(0) is None
+    ]
+    assert same_weights(fits[0].model, fits[1].model)
+    assert not same_weights(fits[0].model, fits[2].model)
+
+
+@pytest.mark.parametrize("stop", [1, 2])
+def test_an_interrupted_fit_ends_as_if_it_had_not_been(tmp_path, stop):
+    def run(name, **options):
+        set_seed(0)
+        return fit(GenreCNN(2), *sets(spectrograms(), 32), TRAINING, seed=0, out_dir=tmp_path / name, progress=False,
+                   **options)  # fmt: skip
+
+    whole = run("whole")
+    with pytest.raises(KeyboardInterrupt):
+        run("cut", callbacks=[StopAfter(stop)])
+    resumed = run("cut")
+    assert same_weights(whole.model, resumed.model)
+    assert [row["val_loss"] for row in whole.history] == [row["val_loss"] for row in resumed.history]
+    assert resumed.best_epoch == whole.best_epoch
+
+
+def test_an_interrupted_wav2vec_fit_ends_as_if_it_had_not_been(tmp_path):
+    waves = np.random.default_rng(0).standard_normal((8, 8000)).astype(np.float32)
+
+    def run(name, **options):
+        set_seed(0)
+        data = sets((waves, np.arange(8) % 2), 6400)
+        model = GenreWav2Vec(random_backbone(0), 2)
+        return fit(model, *data, replace(TRAINING, epochs=2), seed=0, out_dir=tmp_path / name, progress=False,
+                   **options)  # fmt: skip
+
+    whole = run("whole")
+    with pytest.raises(KeyboardInterrupt):
+        run("cut", callbacks=[StopAfter(1)])
+    assert same_weights(whole.model, run("cut").model)
+
+
+def test_patience_survives_an_interruption(tmp_path):
+    states, labels = pooled()
+    val, train = WindowSet(states, 1 - labels), WindowSet(states, labels, train=True)
+    eager = replace(TRAINING, epochs=20, patience=3, learning_rate=1e-2)
+    whole = fit(head(), train, val, eager, seed=0, out_dir=tmp_path / "whole", progress=False)
+    with pytest.raises(KeyboardInterrupt):
+        fit(head(), train, val, eager, seed=0, out_dir=tmp_path / "cut", progress=False,
+            callbacks=[StopAfter(len(whole.history) - 1)])  # fmt: skip
+    resumed = fit(head(), train, val, eager, seed=0, out_dir=tmp_path / "cut", progress=False)
+    assert len(resumed.history) == len(whole.history)
+
+
+def test_a_half_written_checkpoint_is_passed_over(tmp_path):
+    whole = fit(head(), *sets(pooled()), TRAINING, seed=0, out_dir=tmp_path / "whole", progress=False)
+    with pytest.raises(KeyboardInterrupt):
+        fit(head(), *sets(pooled()), TRAINING, seed=0, out_dir=tmp_path / "cut", progress=False,
+            callbacks=[StopAfter(2)])  # fmt: skip
+    newest = max((tmp_path / "cut" / "checkpoints").glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
+    (newest / "trainer_state.json").write_text("{")
+    (newest / "model.safetensors").write_bytes(b"half")
+    resumed = fit(head(), *sets(pooled()), TRAINING, seed=0, out_dir=tmp_path / "cut", progress=False)
+    assert same_weights(whole.model, resumed.model)
+
+
+def test_a_finished_fit_is_reused_only_if_nothing_changed(tmp_path):
+    def run(**changes):
+        data = sets(pooled(seed=changes.pop("data", 0)))
+        return fit(head(), *data, replace(TRAINING, **changes), seed=0, out_dir=tmp_path, progress=False)
+
+    first, again = run(), run()
+    assert not first.reused and again.reused
+    assert same_weights(first.model, again.model) and first.history == again.history
+    assert not run(learning_rate=1e-3).reused
+    assert not run(data=1).reused
+    (tmp_path / WEIGHTS).write_bytes(b"damaged")
+    assert json.loads((tmp_path / FIT).read_text())["key"]
+    assert not run(data=1).reused
+
+
+def test_accumulated_or_not_the_loss_is_the_mean_over_a_batch(tmp_path):
+    """The trainer must not think that wav2vec models divide their loss themselves: see training._train."""
+    waves, labels = np.random.default_rng(0).standard_normal((8, 4000)).astype(np.float32), np.arange(8) % 2
+    set_seed(0)
+    model = GenreWav2Vec(random_backbone(0), 2, dropout=0.0).freeze("backbone")
+    result = fit(model, *sets((waves, labels)), replace(TRAINING, epochs=1, learning_rate=1e-9), seed=0,
+                 out_dir=tmp_path, progress=False, precision="fp32")  # fmt: skip
+    model.train()
+    with torch.no_grad():
+        loss = float(model(torch.from_numpy(waves), torch.from_numpy(labels))["loss"])
+    assert result.history[0]["train_loss"] == pytest.approx(loss, rel=1e-3)
+
+
+def test_nothing_is_printed_while_training(tmp_path, capfd):
+    fit(head(), *sets(pooled()), TRAINING, seed=0, out_dir=tmp_path, progress=False)
+    out, err = capfd.readouterr()
+    assert out == "" and err == ""
+
+
+def test_a_frozen_model_is_refused(tmp_path):
+    with pytest.raises(GenreError, match="nothing to train"):
+        fit(head().requires_grad_(False), *sets(pooled()), TRAINING, seed=0, out_dir=tmp_path, progress=False)
+
+
+def test_an_exploding_loss_stops_the_training(tmp_path):
+    states, labels = pooled()
+    states[0] = np.inf
+    with pytest.raises(GenreError, match="lower the learning rate"):
+        fit(head(), *sets((states, labels)), TRAINING, seed=0, out_dir=tmp_path, progress=False)
+
+
+def test_clip_probabilities_are_the_mean_over_their_windows():
+    images, _ = spectrograms(5)
+    model = GenreCNN(3).eval()
+    windows, clip = predict_windows(model, images, 16, precision="fp32")
+    clips = predict_clips(model, images, 16, precision="fp32", batch_size=3)
+    assert clips.shape == (5, 3) and len(windows) == 15
+    np.testing.assert_allclose(clips.sum(1), 1, atol=1e-6)
+    np.testing.assert_allclose(clips[2], windows[clip == 2].mean(0), atol=1e-6)
+
+
+@pytest.mark.parametrize("make", [lambda: GenreCNN(3), lambda: HeadClassifier(3, 8, 4, "weighted")])
+def test_a_saved_model_scores_the_same_after_loading(tmp_path, make):
+    model = make().eval()
+    inputs = torch.rand(2, 1, 32, 32) if isinstance(model, GenreCNN) else torch.rand(2, 3, 8)
+    save_model(model, tmp_path, {"profile": "mini"})
+    loaded = load_model(tmp_path)
+    assert loaded.meta == {"profile": "mini"}
+    assert torch.equal(model(inputs)["logits"], loaded(inputs)["logits"])
+
+
+def test_a_saved_wav2vec_model_scores_the_same_after_loading(tmp_path):
+    model = GenreWav2Vec(random_backbone(3), 2, "mlp", "mean").eval()
+    waves = torch.rand(2, 8000)
+    loaded = load_model(save_model(model, tmp_path))
+    torch.testing.assert_close(model(waves)["logits"], loaded(waves)["logits"], rtol=0, atol=1e-6)
+
+
+def test_a_checkpoint_of_another_architecture_is_named(tmp_path):
+    save_model(GenreCNN(3), tmp_path / "cnn")
+    save_model(HeadClassifier(3, 8), tmp_path / "head")
+    (tmp_path / "head" / WEIGHTS).write_bytes((tmp_path / "cnn" / WEIGHTS).read_bytes())
+    with pytest.raises(CheckpointError, match="another architecture.*train it again") as caught:
+        load_model(tmp_path / "head")
+    assert str(tmp_path / "head" / WEIGHTS) in str(caught.value)
+
+
+def test_a_corrupt_or_missing_checkpoint_is_named(tmp_path):
+    save_model(GenreCNN(3), tmp_path)
+    (tmp_path / WEIGHTS).write_bytes((tmp_path / WEIGHTS).read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match=f"{WEIGHTS} cannot be read"):
+        load_model(tmp_path)
+    (tmp_path / WEIGHTS).unlink()
+    with pytest.raises(CheckpointError, match=f"{WEIGHTS} cannot be read"):
+        load_model(tmp_path)
+    with pytest.raises(CheckpointError, match="config.json is missing"):
+        load_model(tmp_path / "nowhere")

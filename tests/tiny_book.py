@@ -1,0 +1,59 @@
+"""A checkout of the book with six small chapters, for the tests of the machinery around the real ones."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import nbformat
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+ROOT = Path(__file__).resolve().parents[1]
+NAMES = (
+    "01_dataset",
+    "02_cnn_baseline",
+    "03_wav2vec_architecture",
+    "04_head_only",
+    "05_full_fine_tuning",
+    "06_comparison",
+)
+#: A 1 x 1 pixel PNG.
+PIXEL = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+FIGURE = f'<img alt="one pixel" src="data:image/png;base64,{PIXEL}">'
+
+
+def notebook(name: str, *code: str, stored: str = "stored output"):
+    """A chapter: title, parameters cell, then one section a code cell; `stored` is what it keeps as output."""
+    cells = [
+        new_markdown_cell(f"# Chapter {name}\n\nWhat you will learn: nothing. $x^2$"),
+        new_code_cell(
+            'profile = "mini"\nseed = 0', metadata={"tags": ["parameters"]}, execution_count=1, outputs=[]
+        ),
+    ]
+    for number, source in enumerate(code or (f"print('{stored}')",), start=1):
+        cells.append(new_markdown_cell(f"## Section {number}"))
+        output = new_output("stream", name="stdout", text=f"{stored}\n")
+        cells.append(new_code_cell(source, execution_count=number + 1, outputs=[output]))
+    nb = new_notebook(cells=cells)
+    nb.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nb.metadata["language_info"] = {"name": "python"}
+    return nb
+
+
+def write_chapter(root: Path, name: str, *code: str, **more) -> Path:
+    path = root / "chapters" / f"{name}.ipynb"
+    nbformat.write(notebook(name, *code, **more), path)
+    return path
+
+
+def make_checkout(root: Path) -> Path:
+    """Copy the pages and the configuration of the book to `root`, with tiny chapters beside them."""
+    shutil.copytree(ROOT / "book", root / "book")
+    for name in ("_config.yml", "_toc.yml"):
+        shutil.copy2(ROOT / name, root / name)
+    (root / "chapters").mkdir()
+    for name in NAMES:
+        write_chapter(root, name)
+    return root
