@@ -161,14 +161,15 @@ def _run_one(chapter: Chapter, profile: str, seed: int, out: Path, watch: Watch 
     from papermill.exceptions import PapermillExecutionError
 
     unfinished = (out / "unfinished" / chapter.path.name).resolve()
-    seen: dict = {"index": 0, "cells": []}
+    current: dict = {}
 
     def on_cell(index, nb):
-        if not seen["cells"]:
-            seen.update(cells=nb.cells, sections=sections(nb.cells))
-        seen["index"] = index
+        section = sections(nb.cells[: index + 1])[-1]
+        # Cells are counted as the reader sees them in the source: without the one papermill injects.
+        injected = sum("injected-parameters" in c.metadata.get("tags", []) for c in nb.cells[:index])
+        current.update(number=index + 1 - injected, section=section, source=nb.cells[index].source)
         if watch:
-            watch(chapter, index, len(nb.cells), seen["sections"][index])
+            watch(chapter, index, len(nb.cells), section)
 
     try:
         nb = pm.execute_notebook(
@@ -183,10 +184,12 @@ def _run_one(chapter: Chapter, profile: str, seed: int, out: Path, watch: Watch 
             on_cell=on_cell,
         )
     except PapermillExecutionError as error:
-        raise WorkFailed(_failure(chapter, seen, f"{error.ename}: {error.evalue}", unfinished)) from error
+        raise WorkFailed(_failure(chapter, current, f"{error.ename}: {error.evalue}", unfinished)) from error
     except (DeadKernelError, CellTimeoutError) as error:
-        what = "the kernel died (out of memory, most often: close other programs, or choose a smaller profile)"
-        raise WorkFailed(_failure(chapter, seen, what, unfinished)) from error
+        what = (
+            "the kernel died (out of memory, most often: close other programs, or choose a smaller profile)"
+        )
+        raise WorkFailed(_failure(chapter, current, what, unfinished)) from error
     nb.metadata[RUN_KEY] = {"profile": profile, "seed": seed, "machine": machine()}
     nbformat.write(nb, unfinished)
     if watch:
@@ -194,16 +197,13 @@ def _run_one(chapter: Chapter, profile: str, seed: int, out: Path, watch: Watch 
     return Path(shutil.move(unfinished, out / chapter.path.name))
 
 
-def _failure(chapter: Chapter, seen: dict, what: str, kept: Path) -> str:
-    cells, index = seen["cells"], seen["index"]
-    if not cells:
+def _failure(chapter: Chapter, cell: dict, what: str, kept: Path) -> str:
+    if not cell:
         return f"chapters/{chapter.path.name} did not start: {what}"
-    # Cells are counted as the reader sees them in the source: without the one papermill injects.
-    number = 1 + sum("injected-parameters" not in c.metadata.get("tags", []) for c in cells[:index])
-    lines = [line for line in cells[index].source.splitlines() if line.strip()] or [""]
+    first_line = next((line for line in cell["source"].splitlines() if line.strip()), "")
     return (
-        f"chapters/{chapter.path.name} failed in cell {number} (section: {seen['sections'][index] or 'start'})\n"
-        f"    {lines[0]}\n{what}\n"
+        f"chapters/{chapter.path.name} failed in cell {cell['number']} (section: {cell['section'] or 'start'})\n"
+        f"    {first_line}\n{what}\n"
         f"The notebook as far as it ran is kept at {kept}"
     )
 

@@ -53,7 +53,9 @@ def run(
     with _Progress(chosen) as progress:
         made = book.run_chapters(profile, number, chosen, out=out, watch=progress)
     minutes, seconds = divmod(round(time.monotonic() - began), 60)
-    console.print(f"{len(made)} chapters in {minutes} min {seconds:02d} s; executed notebooks: {made[0].parent}")
+    console.print(
+        f"{len(made)} chapters in {minutes} min {seconds:02d} s; executed notebooks: {made[0].parent}"
+    )
 
 
 class _Progress:
@@ -96,7 +98,9 @@ class _Progress:
 @app.command()
 def build(
     profile: ProfileOption = "mini",
-    committed: Annotated[bool, typer.Option(help="Use the stored outputs of chapters/; run nothing.")] = False,
+    committed: Annotated[
+        bool, typer.Option(help="Use the stored outputs of chapters/; run nothing.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Folder of the pages.")] = None,
 ) -> None:
     """Build the pages from the executed chapters; any warning fails the build."""
@@ -106,10 +110,10 @@ def build(
     with console.status("Jupyter Book builds the pages"):
         page, stored = build_book(profile, committed=committed, out=out)
     if stored:
-        console.print(
-            "Shown with the outputs stored in the notebooks: " + ", ".join(stored), highlight=False
-        )
-    console.print(f"The book is ready. Open [bold]{escape(str(page))}[/bold]", highlight=False, soft_wrap=True)
+        console.print("Shown with the outputs stored in the notebooks: " + ", ".join(stored), highlight=False)
+    console.print(
+        f"The book is ready. Open [bold]{escape(str(page))}[/bold]", highlight=False, soft_wrap=True
+    )
 
 
 @app.command()
@@ -198,7 +202,9 @@ def fetch_gtzan(
     from genre_utils.corpora import gtzan
 
     corpus = gtzan.gtzan_full(folder)
-    console.print(f"GTZAN is complete: {len(corpus)} usable clips in {corpus.root}", soft_wrap=True, markup=False)
+    console.print(
+        f"GTZAN is complete: {len(corpus)} usable clips in {corpus.root}", soft_wrap=True, markup=False
+    )
 
 
 @app.command()
@@ -279,6 +285,7 @@ def main() -> None:
     except WorkFailed as error:
         errors.print(f"[red]Failed:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        errors.print("Interrupted. What had finished is kept; run the same command to go on.")
-        sys.exit(130)
+    except SystemExit as stop:
+        if stop.code == 130:  # what Typer makes of Ctrl-C
+            errors.print("Interrupted. What had finished is kept; run the same command to go on.")
+        raise

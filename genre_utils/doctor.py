@@ -71,7 +71,11 @@ def check_packages() -> Iterator[Finding]:
         ("transformers", lambda v: v[0] == 5, "make setup (this book needs transformers 5)"),
         ("librosa", lambda v: v == (0, 11), "make setup"),
         ("papermill", lambda v: v[0] == 2, "make setup"),
-        ("tinysoundfont", lambda v: True, "pip install --no-deps tinysoundfont (renders the synthetic corpus)"),
+        (
+            "tinysoundfont",
+            lambda v: True,
+            "pip install --no-deps tinysoundfont (renders the synthetic corpus)",
+        ),
         ("jupyter-book", lambda v: v[0] == 1, "pip install 'jupyter-book<2' (version 2 builds nothing here)"),
     ):
         found = _version(package)
@@ -118,16 +122,23 @@ def check_backbone() -> Finding:
         backbone = load_backbone("shipped")
     except (GenreError, ImportError, OSError, ValueError) as error:
         return Finding(
-            "Shipped backbone", f"does not load: {error}", "broken", "git checkout -- genre_utils/data/backbone"
+            "Shipped backbone",
+            f"does not load: {error}",
+            "broken",
+            "git checkout -- genre_utils/data/backbone",
         )
-    return Finding("Shipped backbone", f"fingerprint {backbone.fingerprint[:16]}, {backbone.num_layers} layers")
+    return Finding(
+        "Shipped backbone", f"fingerprint {backbone.fingerprint[:16]}, {backbone.num_layers} layers"
+    )
 
 
 def check_disk() -> Iterator[Finding]:
     try:
         cache = cache_dir()
     except GenreError as error:
-        yield Finding("Working folder", str(error), "broken", "set GENRE_UTILS_HOME to a folder you may write to")
+        yield Finding(
+            "Working folder", str(error), "broken", "set GENRE_UTILS_HOME to a folder you may write to"
+        )
         return
     free_gb = shutil.disk_usage(cache).free / 1e9
     remedy = "" if free_gb >= 3 else "free some space, or set GENRE_UTILS_HOME to another disk"
@@ -140,7 +151,13 @@ def examine() -> list[Finding]:
     """Every check, in the order of the report."""
     findings: list[Finding] = []
     checks: tuple[Callable, ...] = (
-        check_python, check_torch, check_packages, check_chromium, check_corpora, check_backbone, check_disk,
+        check_python,
+        check_torch,
+        check_packages,
+        check_chromium,
+        check_corpora,
+        check_backbone,
+        check_disk,
     )
     for check in checks:
         result = check()

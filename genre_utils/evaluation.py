@@ -9,6 +9,7 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
+from scipy.stats import t
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.multitest import multipletests
@@ -207,6 +208,33 @@ def difference(
 
     paired = bootstrap(gap, y, index, groups, n, seed)
     return Interval(paired.value, paired.low, paired.high, len(y), "paired " + paired.method)
+
+
+def over_splits(scores: Sequence[float] | np.ndarray, n_train: int, n_test: int) -> Interval:
+    """Mean of one score over repeated random splits of the same clips, with a corrected 95 % interval.
+
+    The splits overlap, so their scores are not independent and the usual standard error is far too small.
+    The variance is multiplied by ``1 / J + n_test / n_train`` instead of ``1 / J`` for J splits
+    (C. Nadeau and Y. Bengio, Machine Learning 52, 2003).
+
+    Parameters
+    ----------
+    scores : sequence of float, shape (J,)
+        Accuracies, or paired differences of them.
+    n_train, n_test : int
+        Clips a split trains and tests on.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two scores.
+    """
+    scores = np.asarray(scores, dtype=float)
+    if scores.ndim != 1 or len(scores) < 2:
+        raise ValueError(f"expected the scores of at least two splits, not an array of shape {scores.shape}")
+    half = t.ppf(0.975, len(scores) - 1) * np.sqrt(scores.var(ddof=1) * (1 / len(scores) + n_test / n_train))
+    mean = float(scores.mean())
+    return Interval(mean, mean - float(half), mean + float(half), n_test, f"corrected t over {len(scores)} splits")
 
 
 def per_genre(

@@ -61,10 +61,13 @@ class Objective:
 
 
 def sample_mask(rng: np.random.Generator, clips: int, frames: int, objective: Objective) -> np.ndarray:
-    """Masked frames, bool (clips, frames): spans with distinct starts, which may overlap (paper, sect. 3.1)."""
+    """Masked frames, bool (clips, frames): spans with distinct starts, which may overlap (paper, sect.
+    3.1)."""
     length = objective.mask_length
     if frames <= length + 1:
-        raise GenreError(f"excerpts of {frames} frames are too short for masks of {length} frames: use longer ones")
+        raise GenreError(
+            f"excerpts of {frames} frames are too short for masks of {length} frames: use longer ones"
+        )
     spans = max(1, int(objective.mask_fraction * frames / length + rng.random()))
     spans = min(spans, frames - length)
     starts = rng.random((clips, frames - length)).argsort(axis=1)[:, :spans]
@@ -74,7 +77,8 @@ def sample_mask(rng: np.random.Generator, clips: int, frames: int, objective: Ob
 
 
 def sample_negatives(rng: np.random.Generator, mask: np.ndarray, objective: Objective) -> np.ndarray:
-    """Distractors of every frame, int64 (clips, frames, negatives): indices into the flattened (clips x frames).
+    """Distractors of every frame, int64 (clips, frames, negatives): indices into the flattened (clips x
+    frames).
 
     All are masked frames, none is the frame itself. Rows of unmasked frames are zero: no loss is taken there.
     """
@@ -102,7 +106,8 @@ def contrastive_terms(
 ) -> dict[str, torch.Tensor]:
     """Loss of a batch, per masked frame, and what to watch beside it.
 
-    The same numbers as the library's own loss divided by the number of masked frames, but the quantiser and the
+    The same numbers as the library's own loss divided by the number of masked frames, but the quantiser
+    and the
     similarities run at masked frames only (the library runs them everywhere and then ignores half).
 
     Parameters
@@ -115,7 +120,8 @@ def contrastive_terms(
     Returns
     -------
     dict
-        ``loss``, ``contrastive``, ``diversity``, ``accuracy`` (share of masked frames whose true latent wins),
+        ``loss``, ``contrastive``, ``diversity``, ``accuracy`` (share of masked frames whose true latent
+        wins),
         ``perplexity`` (codewords in use, summed over the codebooks).
     """
     config = model.config
@@ -132,7 +138,9 @@ def contrastive_terms(
     # A distractor that happens to be the same codeword cannot be told apart: it does not count.
     same = (positive == distractors).all(-1)
     logits = torch.cat([logits[:1], logits[1:].masked_fill(same, -math.inf)]).T  # (masked, 1 + negatives)
-    contrastive = nn.functional.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device))
+    contrastive = nn.functional.cross_entropy(
+        logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device)
+    )
     available = config.num_codevectors_per_group * config.num_codevector_groups
     diversity = (available - perplexity.float()) / available
     return {
@@ -145,10 +153,13 @@ def contrastive_terms(
 
 
 def sample_windows(rng: np.random.Generator, waves: np.ndarray, clips: int, samples: int) -> torch.Tensor:
-    """`clips` random excerpts of `samples` samples, float32 (clips, samples), zero mean and unit variance each."""
+    """`clips` random excerpts of `samples` samples, float32 (clips, samples), zero mean and unit variance
+    each."""
     rows = rng.choice(len(waves), size=clips, replace=len(waves) < clips)
     starts = rng.integers(0, waves.shape[1] - samples + 1, size=clips)
-    batch = np.stack([waves[r, s : s + samples] for r, s in zip(rows, starts, strict=True)]).astype(np.float32)
+    batch = np.stack([waves[r, s : s + samples] for r, s in zip(rows, starts, strict=True)]).astype(
+        np.float32
+    )
     batch -= batch.mean(axis=1, keepdims=True)
     # int16 units: the floor keeps digital silence from being blown up into noise.
     batch /= np.maximum(batch.std(axis=1, keepdims=True), 1.0)
@@ -178,7 +189,8 @@ def validate(
     batches: int = 8,
     bf16: bool = True,
 ) -> dict[str, float]:
-    """Mean terms over the same `batches` batches of held-out clips each time it is called (hard codewords)."""
+    """Mean terms over the same `batches` batches of held-out clips each time it is called (hard
+    codewords)."""
     was_training = model.training
     model.eval()
     sums: dict[str, float] = {}
@@ -192,7 +204,8 @@ def validate(
 
 
 def rate_at(step: int, *, steps: int, peak: float, warmup: float) -> float:
-    """Learning rate of `step`: linear warm-up over the fraction `warmup`, then a cosine down to 2 % of `peak`."""
+    """Learning rate of `step`: linear warm-up over the fraction `warmup`, then a cosine down to 2 % of
+    `peak`."""
     rise = max(1, round(warmup * steps))
     if step < rise:
         return peak * (step + 1) / rise
@@ -201,7 +214,8 @@ def rate_at(step: int, *, steps: int, peak: float, warmup: float) -> float:
 
 
 def temperature_at(step: int, *, steps: int, start: float = 2.0, end: float = 0.5) -> float:
-    """Gumbel temperature of `step`: exponential from `start`, at `end` after 70 % of the run (fairseq's shape)."""
+    """Gumbel temperature of `step`: exponential from `start`, at `end` after 70 % of the run (fairseq's
+    shape)."""
     return max(end, start * (end / start) ** (step / max(1.0, 0.7 * steps)))
 
 
@@ -220,7 +234,9 @@ def _load_checkpoint(path: Path, model, optimiser, key: dict) -> tuple[int, floa
         saved = torch.load(path, map_location=model.device, weights_only=True)
         same = json.loads(saved["key"]) == json.loads(json.dumps(key))
     except Exception as error:
-        raise CheckpointError(f"{path} is damaged ({error}): delete it to start the pre-training again") from error
+        raise CheckpointError(
+            f"{path} is damaged ({type(error).__name__}): delete it to start the pre-training again"
+        ) from error
     if not same:
         raise CheckpointError(
             f"{path} belongs to a pre-training with other settings or data: delete it, "
@@ -332,7 +348,11 @@ def pretrain(
     checkpoint, curve = out_dir / CHECKPOINT, out_dir / CURVE
 
     torch.manual_seed(seed)
-    model = Wav2Vec2ForPreTraining(config or small_config(num_negatives=objective.num_negatives)).to(device).train()
+    model = (
+        Wav2Vec2ForPreTraining(config or small_config(num_negatives=objective.num_negatives))
+        .to(device)
+        .train()
+    )
     optimiser = torch.optim.AdamW(
         _decay_groups(model, weight_decay), lr=learning_rate, betas=(0.9, 0.98), eps=1e-6, fused=True
     )
@@ -348,7 +368,9 @@ def pretrain(
         rows = [row for row in _rows(curve) if row["step"] <= done]
     started, parameters = time.perf_counter(), list(model.parameters())
     last = steps if stop_after is None else min(steps, stop_after)
-    bar = tqdm(total=steps, initial=done, desc="pre-training", unit="step", disable=not progress, mininterval=1.0)
+    bar = tqdm(
+        total=steps, initial=done, desc="pre-training", unit="step", disable=not progress, mininterval=1.0
+    )
 
     for step in range(done, last):
         rng = np.random.default_rng([seed, step])
@@ -376,7 +398,12 @@ def pretrain(
         saving = number % save_every == 0 or number == last
         if number % log_every == 0 or saving or step == 0:
             row = {name: float(value.detach()) for name, value in terms.items()}
-            row |= {"step": number, "grad_norm": float(norm), "temperature": temperature, "learning_rate": rate}
+            row |= {
+                "step": number,
+                "grad_norm": float(norm),
+                "temperature": temperature,
+                "learning_rate": rate,
+            }
             if saving and val_waves is not None:
                 score = validate(
                     model, val_waves, samples=samples, objective=objective, batch_size=batch_size, bf16=bf16
@@ -396,7 +423,8 @@ def pretrain(
 
 
 def ship(run_dir: Path | str, folder: Path | str | None = None, card: str | None = None) -> Path:
-    """Copy a finished pre-training into the package: half-precision weights, configuration, curve, model card.
+    """Copy a finished pre-training into the package: half-precision weights, configuration, curve, model
+    card.
 
     Parameters
     ----------
@@ -414,7 +442,9 @@ def ship(run_dir: Path | str, folder: Path | str | None = None, card: str | None
     """
     run_dir = Path(run_dir)
     if not (run_dir / "model.safetensors").is_file():
-        raise CheckpointError(f"{run_dir} holds no finished pre-training: run pretrain() to its last step first")
+        raise CheckpointError(
+            f"{run_dir} holds no finished pre-training: run pretrain() to its last step first"
+        )
     folder = Path(folder) if folder else package_data("backbone")
     folder.mkdir(parents=True, exist_ok=True)
     config = Wav2Vec2Config.from_pretrained(run_dir)
@@ -428,7 +458,12 @@ def ship(run_dir: Path | str, folder: Path | str | None = None, card: str | None
 
 
 def render_unlabelled(
-    n_clips: int, clip_s: float = 10.0, seed: int = 1_000, *, folder: Path | str | None = None, progress: bool = True
+    n_clips: int,
+    clip_s: float = 10.0,
+    seed: int = 1_000,
+    *,
+    folder: Path | str | None = None,
+    progress: bool = True,
 ) -> np.ndarray:
     """Unlabelled music to pre-train on: synthetic clips of other artists than the corpus has, at 16 kHz.
 
@@ -439,7 +474,8 @@ def render_unlabelled(
     clip_s : float
         Length of a clip in seconds.
     seed : int
-        Seed of the corpus; it must not be the seed of a profile's corpus, or the test clips would be among these.
+        Seed of the corpus; it must not be the seed of a profile's corpus, or the test clips would be among
+        these.
     folder : path, optional
         Where the array is kept; the cache by default.
 
@@ -447,18 +483,21 @@ def render_unlabelled(
     -------
     int16 memmap (clips, samples) at 16 kHz, in random order
     """
-    import librosa
-    import soundfile
-
-    from genre_utils.corpora.synthetic import synthetic_corpus
     from genre_utils.profiles import GENRES, PROFILES
 
     if seed in {profile.corpus_seed for profile in PROFILES.values()}:
-        raise GenreError(f"seed {seed} renders a profile's own corpus: pre-train on another seed, for example 1000")
+        raise GenreError(
+            f"seed {seed} renders a profile's own corpus: pre-train on another seed, for example 1000"
+        )
     folder = Path(folder) if folder else cache_dir() / "unlabelled"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{n_clips}x{clip_s:g}s-seed{seed}.npy"
     if not path.is_file():
+        import librosa
+        import soundfile
+
+        from genre_utils.corpora.synthetic import synthetic_corpus
+
         # Many seeds of 40 clips a genre rather than one large corpus: every seed brings new artists.
         per_genre, files = math.ceil(n_clips / len(GENRES)), []
         for part in range(math.ceil(per_genre / 40)):

@@ -28,7 +28,10 @@ def results_markdown(folder: Path) -> str:
     cards = recorded_cards(folder)
     if not cards:
         return "No run is recorded yet."
-    lines = ["| Approach | Seed | Accuracy (95 %) | Macro F1 (95 %) | Test clips |", "|---|---:|---|---|---:|"]
+    lines = [
+        "| Approach | Seed | Accuracy (95 %) | Macro F1 (95 %) | Test clips |",
+        "|---|---:|---|---|---:|",
+    ]
     for card in cards:
         lines.append(
             f"| {card.title} | {card.seed} | {_percent(card.interval('accuracy'))} "

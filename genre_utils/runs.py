@@ -66,9 +66,10 @@ class SplitInfo(_Model):
 
 
 class Prediction(_Model):
-    """One test clip: its label, the predicted genre, and the score of each genre (they sum to 1)."""
+    """One test clip: its label, artist, predicted genre, and the score of each genre (they sum to 1)."""
 
     clip: str
+    artist: str | None = None
     genre: str
     predicted: str
     probabilities: list[float]
@@ -213,8 +214,7 @@ class RunCard(_Model):
                 f"(shape {probabilities.shape}): each clip needs a finite score per genre, summing to 1"
             )
         y, p = corpus.labels(ids), probabilities.argmax(axis=1)
-        if groups is None:
-            groups = _artists(corpus, ids)
+        groups = _artists(corpus, ids) if groups is None else [str(group) for group in groups]
         genres = list(corpus.genres)
         return cls(
             approach=approach,
@@ -232,8 +232,10 @@ class RunCard(_Model):
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             backbone=_plain(dict(backbone)) if backbone else None,
             predictions=[
-                Prediction(clip=clip, genre=genres[a], predicted=genres[b], probabilities=row)
-                for clip, a, b, row in zip(ids, y, p, probabilities.round(5).tolist(), strict=True)
+                Prediction(clip=clip, artist=who, genre=genres[a], predicted=genres[b], probabilities=row)
+                for clip, who, a, b, row in zip(
+                    ids, groups or [None] * len(ids), y, p, probabilities.round(5).tolist(), strict=True
+                )
             ],
             metrics=_metrics(y, p, groups),
             per_genre=evaluation.per_genre(y, p, genres, groups).to_dict("records"),
@@ -595,6 +597,8 @@ class Aligned:
     y : ndarray of int, shape (n,)
     predicted : dict of ndarray of int, shape (n,)
     probabilities : dict of ndarray, shape (n, k)
+    groups : tuple of str, length n, or None
+        Artist of each clip, for clustered intervals; None where the corpus knows none.
     """
 
     ids: tuple[str, ...]
@@ -602,6 +606,7 @@ class Aligned:
     genres: tuple[str, ...]
     predicted: dict[str, np.ndarray]
     probabilities: dict[str, np.ndarray]
+    groups: tuple[str, ...] | None = None
 
     @property
     def right(self) -> dict[str, np.ndarray]:
@@ -635,10 +640,12 @@ def aligned(cards: Mapping[str, RunCard]) -> Aligned:
         )
     ids = tuple(truth)
     order = {name: [card.ids.index(clip) for clip in ids] for name, card in items}
+    artists = tuple(row.artist or row.clip for row in first.predictions)
     return Aligned(
         ids=ids,
         y=first.y,
         genres=tuple(first.genres),
         predicted={name: card.predicted[order[name]] for name, card in items},
         probabilities={name: card.probabilities[order[name]] for name, card in items},
+        groups=artists if any(row.artist for row in first.predictions) else None,
     )

@@ -9,6 +9,9 @@ import warnings
 
 from genre_utils.profiles import Profile, check_seed, get_profile
 
+# tqdm asks for ipywidgets, which the book does without: its plain bars are what we want.
+warnings.filterwarnings("ignore", message="IProgress not found")
+
 
 def device() -> str:
     """The best device of this machine: ``cuda``, ``mps`` or ``cpu``."""

@@ -40,7 +40,8 @@ def set_seed(seed: int) -> None:
 
 
 def precision_of(device: torch.device | str) -> str:
-    """Fastest safe arithmetic of `device`: "bf16" where the hardware has it, "fp16" on older GPUs, else "fp32"."""
+    """Fastest safe arithmetic of `device`: "bf16" where the hardware has it, "fp16" on older GPUs, else
+    "fp32"."""
     device = torch.device(device)
     if device.type == "cuda":
         return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"
@@ -70,9 +71,13 @@ class WindowSet(torch.utils.data.Dataset):
         False: all windows of clip 0, then of clip 1, and so on.
     """
 
-    def __init__(self, inputs: np.ndarray, labels: Sequence[int], window: int | None = None, train: bool = False):
+    def __init__(
+        self, inputs: np.ndarray, labels: Sequence[int], window: int | None = None, train: bool = False
+    ):
         if len(inputs) != len(labels) or len(inputs) == 0:
-            raise GenreError(f"{len(inputs)} clips and {len(labels)} labels: they must be equally many, and some")
+            raise GenreError(
+                f"{len(inputs)} clips and {len(labels)} labels: they must be equally many, and some"
+            )
         self.inputs, self.labels = inputs, np.asarray(labels, dtype=np.int64)
         self.window = None if window is None else min(int(window), inputs.shape[-1])
         self.train, self.seed, self.epoch = train, 0, 0
@@ -227,7 +232,9 @@ class _Trainer(Trainer):
     def log(self, logs: dict, *args, **kwargs) -> None:
         loss = logs.get("loss")
         if loss is not None and not math.isfinite(loss):
-            raise GenreError(f"the loss became {loss} at step {self.state.global_step}: lower the learning rate")
+            raise GenreError(
+                f"the loss became {loss} at step {self.state.global_step}: lower the learning rate"
+            )
         if "eval_loss" in logs:
             now = time.perf_counter()
             logs["seconds"], self.epoch_began = now - self.epoch_began, now
@@ -261,11 +268,18 @@ def _hash_array(digest, array: np.ndarray) -> None:
         digest.update(np.ascontiguousarray(row).view(np.uint8).data)
 
 
-def _key(model: nn.Module, train: WindowSet, val: WindowSet, training: Training, seed: int, precision: str) -> str:
-    """SHA-256 over everything that decides what a fit gives: first weights, data, settings, seed, versions."""
+def _key(
+    model: nn.Module, train: WindowSet, val: WindowSet, training: Training, seed: int, precision: str
+) -> str:
+    """SHA-256 over everything that decides what a fit gives: first weights, data, settings, seed,
+    versions."""
     digest = hashlib.sha256()
     about = [type(model).__name__, asdict(training), seed, precision, train.window, val.window]
-    about += [torch.__version__, transformers.__version__, [n for n, p in model.named_parameters() if p.requires_grad]]
+    about += [
+        torch.__version__,
+        transformers.__version__,
+        [n for n, p in model.named_parameters() if p.requires_grad],
+    ]
     digest.update(json.dumps(about).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
@@ -327,7 +341,8 @@ def _clip_metrics(val: WindowSet):
     def metrics(prediction) -> dict[str, float]:
         probabilities = _mean_over_windows(_softmax(prediction.predictions), val.clip_index)
         right = probabilities.argmax(1) == val.labels
-        # Validation sets are small and accuracies tie: among equals the surer one wins, by less than one clip.
+        # Validation sets are small and accuracies tie: among equals the surer one wins, by less than one
+        # clip.
         surety = np.take_along_axis(probabilities, val.labels[:, None], axis=1).mean()
         return {"accuracy": float(right.mean()), "score": float(right.mean() + 0.5 * surety / len(right))}
 
@@ -381,7 +396,8 @@ def fit(
 ) -> FitResult:
     """Train `model`, stop when validation stops improving, and restore its best epoch.
 
-    A finished fit is reused if everything that decides its outcome is the same (weights it started from, data,
+    A finished fit is reused if everything that decides its outcome is the same (weights it started from,
+    data,
     settings, seed, versions); an interrupted one goes on after its last complete epoch and ends with the same
     weights as if it had never been interrupted.
 
@@ -393,7 +409,8 @@ def fit(
         Random crops and evenly spaced windows; validation accuracy is that of whole clips.
     training : Training
     seed : int
-        Of dropout, masks, crops and the order of clips (the first weights are the caller's: :func:`set_seed`).
+        Of dropout, masks, crops and the order of clips (the first weights are the caller's:
+        :func:`set_seed`).
     out_dir : path
         Receives ``model.safetensors``, ``config.json`` and ``fit.json``.
     precision : {"auto", "fp32", "bf16", "fp16"}
@@ -429,7 +446,9 @@ def fit(
             _write_json(checkpoints / "key.json", {"key": key})
         result = _train(model, train, val, training, seed, checkpoints, progress, precision, callbacks)
         save_model(result.model, folder)
-        record = {f: getattr(result, f) for f in ("history", "best_epoch", "seconds", "peak_memory_mb", "precision")}
+        record = {
+            f: getattr(result, f) for f in ("history", "best_epoch", "seconds", "peak_memory_mb", "precision")
+        }
         _write_json(folder / FIT, {"key": key, **record})
     except OSError as error:
         raise RunError(
@@ -455,7 +474,8 @@ def _train(model, train, val, training, seed, checkpoints: Path, progress, preci
             callbacks=[EarlyStoppingCallback(training.patience), watcher, *callbacks],
         )
         trainer.remove_callback(PrinterCallback)
-        # wav2vec 2.0 accepts **kwargs, from which the trainer concludes that the model divides its loss by the
+        # wav2vec 2.0 accepts **kwargs, from which the trainer concludes that the model divides its loss by
+        # the
         # number of items itself; with gradient accumulation it would then train on a multiple of the loss.
         trainer.model_accepts_loss_kwargs = False
         if torch.cuda.is_available():
@@ -464,7 +484,8 @@ def _train(model, train, val, training, seed, checkpoints: Path, progress, preci
         try:
             trainer.train(resume_from_checkpoint=_last_complete(checkpoints))
         finally:
-            # accelerate replaces `forward` by one that computes in `precision` for ever; the class's own returns.
+            # accelerate replaces `forward` by one that computes in `precision` for ever; the class's own
+            # returns.
             for name in ("forward", "_original_forward"):
                 model.__dict__.pop(name, None)
     history = _history(trainer.state.log_history)
@@ -482,14 +503,17 @@ def _train(model, train, val, training, seed, checkpoints: Path, progress, preci
 
 
 def save_model(model: nn.Module, folder: Path | str, meta: dict | None = None) -> Path:
-    """Write ``model.safetensors`` and ``config.json`` (architecture, settings, `meta`); :func:`load_model` reads them.
+    """Write ``model.safetensors`` and ``config.json`` (architecture, settings, `meta`); :func:`load_model`
+    reads them.
 
     `meta` is anything JSON can hold: the genres, the window, the profile.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / "model.partial"
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}, partial)
+    save_file(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}, partial
+    )
     os.replace(partial, folder / WEIGHTS)
     about = {"architecture": type(model).__name__, "settings": model.settings, "meta": meta or {}}
     _write_json(folder / CONFIG, about)

@@ -200,3 +200,18 @@ def test_most_confident_errors_come_first_and_are_errors():
     assert table["clip"].tolist() == ["d", "a"]
     assert table["predicted"].tolist() == ["no", "no"]
     assert table["confidence"].tolist() == [0.99, 0.9]
+
+
+def test_repeating_a_split_cannot_shrink_the_interval_to_nothing():
+    """However many overlapping splits are drawn, the clips stay the same ones."""
+    rng = np.random.default_rng(0)
+    few, many = (ev.over_splits(rng.normal(0.7, 0.04, n), 360, 150) for n in (20, 2000))
+    assert few.low < few.value < few.high
+    floor = 1.96 * 0.04 * np.sqrt(150 / 360)
+    assert floor * 0.9 < many.half_width < few.half_width * 1.5
+    assert many.half_width > 10 * 1.96 * 0.04 / np.sqrt(2000)
+
+
+def test_one_split_has_no_spread():
+    with pytest.raises(ValueError, match="at least two splits"):
+        ev.over_splits([0.7], 360, 150)

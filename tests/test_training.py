@@ -68,7 +68,9 @@ def sets(data, window=None):
 
 
 def same_weights(a, b) -> bool:
-    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+    return all(
+        torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True)
+    )
 
 
 class StopAfter(TrainerCallback):
@@ -119,13 +121,22 @@ def test_training_learns_and_reports_every_epoch(tmp_path):
     assert (predict_clips(result.model, states).argmax(1) == labels).mean() > 0.8
     assert [row["epoch"] for row in result.history] == list(range(1, 13))
     assert result.history[-1]["train_loss"] < result.history[0]["train_loss"]
-    assert set(result.history[0]) == {"epoch", "train_loss", "val_loss", "val_accuracy", "learning_rate", "seconds"}
+    assert set(result.history[0]) == {
+        "epoch",
+        "train_loss",
+        "val_loss",
+        "val_accuracy",
+        "learning_rate",
+        "seconds",
+    }
     assert result.peak_memory_mb > 50 and result.seconds > 0
     assert not (tmp_path / "checkpoints").exists()
 
 
 def test_the_best_epoch_is_restored(tmp_path):
-    result = fit(head(), *sets(pooled()), TRAINING, seed=0, out_dir=tmp_path, progress=False, precision="fp32")
+    result = fit(
+        head(), *sets(pooled()), TRAINING, seed=0, out_dir=tmp_path, progress=False, precision="fp32"
+    )
     states, labels = pooled()
     best = result.history[result.best_epoch - 1]
     accuracy = (predict_clips(result.model, states, precision="fp32").argmax(1) == labels).mean()
@@ -137,14 +148,23 @@ def test_training_stops_when_validation_stops_improving(tmp_path):
     states, labels = pooled()
     val = WindowSet(states, 1 - labels)  # every step in training makes validation worse
     eager = replace(TRAINING, epochs=40, patience=2, learning_rate=1e-2)
-    result = fit(head(), WindowSet(states, labels, train=True), val, eager, seed=0, out_dir=tmp_path, progress=False)
+    result = fit(
+        head(), WindowSet(states, labels, train=True), val, eager, seed=0, out_dir=tmp_path, progress=False
+    )
     assert len(result.history) < 40
     assert len(result.history) == result.best_epoch + 2
 
 
 def test_equal_seeds_give_equal_weights_and_unequal_ones_do_not(tmp_path):
     fits = [
-        fit(GenreCNN(2), *sets(spectrograms(), 32), TRAINING, seed=seed, out_dir=tmp_path / str(i), progress=False)
+        fit(
+            GenreCNN(2),
+            *sets(spectrograms(), 32),
+            TRAINING,
+            seed=seed,
+            out_dir=tmp_path / str(i),
+            progress=False,
+        )
         for i, seed in enumerate((1, 1, 2))
         if set_seed(0) is None
     ]
@@ -201,7 +221,9 @@ def test_a_half_written_checkpoint_is_passed_over(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         fit(head(), *sets(pooled()), TRAINING, seed=0, out_dir=tmp_path / "cut", progress=False,
             callbacks=[StopAfter(2)])  # fmt: skip
-    newest = max((tmp_path / "cut" / "checkpoints").glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
+    newest = max(
+        (tmp_path / "cut" / "checkpoints").glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1])
+    )
     (newest / "trainer_state.json").write_text("{")
     (newest / "model.safetensors").write_bytes(b"half")
     resumed = fit(head(), *sets(pooled()), TRAINING, seed=0, out_dir=tmp_path / "cut", progress=False)
@@ -223,8 +245,8 @@ def test_a_finished_fit_is_reused_only_if_nothing_changed(tmp_path):
     assert not run(data=1).reused
 
 
-def test_accumulated_or_not_the_loss_is_the_mean_over_a_batch(tmp_path):
-    """The trainer must not think that wav2vec models divide their loss themselves: see training._train."""
+def test_the_reported_loss_is_the_mean_over_a_batch(tmp_path):
+    """The trainer must not scale the loss by a number of items: see training._train."""
     waves, labels = np.random.default_rng(0).standard_normal((8, 4000)).astype(np.float32), np.arange(8) % 2
     set_seed(0)
     model = GenreWav2Vec(random_backbone(0), 2, dropout=0.0).freeze("backbone")

@@ -48,7 +48,9 @@ class GenreCNN(nn.Module):
             nn.Linear(256, n_genres),
         )
 
-    def forward(self, input_values: torch.Tensor, labels: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+    def forward(
+        self, input_values: torch.Tensor, labels: torch.Tensor | None = None
+    ) -> dict[str, torch.Tensor]:
         """Scores of a batch of mel-spectrograms.
 
         Parameters

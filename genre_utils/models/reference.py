@@ -37,7 +37,9 @@ class ConvEncoder(nn.Module):
         super().__init__()
         widths, blocks = pairwise((1, *config.conv_dim)), []
         for i, (before, after) in enumerate(widths):
-            conv = nn.Conv1d(before, after, config.conv_kernel[i], config.conv_stride[i], bias=config.conv_bias)
+            conv = nn.Conv1d(
+                before, after, config.conv_kernel[i], config.conv_stride[i], bias=config.conv_bias
+            )
             if config.feat_extract_norm == "layer":
                 norm = ChannelNorm(after)
             else:
@@ -50,11 +52,17 @@ class ConvEncoder(nn.Module):
 
 
 def span_mask(
-    clips: int, frames: int, *, fraction: float = 0.65, length: int = 10, generator: torch.Generator | None = None
+    clips: int,
+    frames: int,
+    *,
+    fraction: float = 0.65,
+    length: int = 10,
+    generator: torch.Generator | None = None,
 ) -> torch.Tensor:
     """Part 2, what is hidden from the Transformer: bool (b, t).
 
-    Distinct starts are drawn until their spans would cover `fraction` of the frames if none overlapped; as they
+    Distinct starts are drawn until their spans would cover `fraction` of the frames if none overlapped; as
+    they
     do overlap, about half is masked with the paper's values.
     """
     mask = torch.zeros(clips, frames, dtype=torch.bool)
@@ -88,7 +96,9 @@ class SelfAttention(nn.Module):
         self.query, self.key, self.value, self.out = (nn.Linear(hidden, hidden) for _ in range(4))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        q, k, v = (f(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for f in (self.query, self.key, self.value))
+        q, k, v = (
+            f(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for f in (self.query, self.key, self.value)
+        )
         weights = (q @ k.mT / math.sqrt(q.shape[-1])).softmax(-1)  # (b, heads, t, t)
         return self.out((weights @ v).transpose(1, 2).flatten(2))
 
@@ -103,7 +113,9 @@ class Block(nn.Module):
         self.attention = SelfAttention(hidden, config.num_attention_heads)
         self.norm_1 = nn.LayerNorm(hidden, eps=config.layer_norm_eps)
         self.feed_forward = nn.Sequential(
-            nn.Linear(hidden, config.intermediate_size), nn.GELU(), nn.Linear(config.intermediate_size, hidden)
+            nn.Linear(hidden, config.intermediate_size),
+            nn.GELU(),
+            nn.Linear(config.intermediate_size, hidden),
         )
         self.norm_2 = nn.LayerNorm(hidden, eps=config.layer_norm_eps)
 
@@ -116,7 +128,11 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Part 3, latents in context: (b, t, h) -> states of all layers, (layers + 1) x (b, t, h)."""
+    """Part 3, latents in context: (b, t, h) -> context (b, t, h) and the states of all layers, its input
+    first.
+
+    The context of a base model is its last state; that of a large one is its last state, normalised.
+    """
 
     def __init__(self, config: Wav2Vec2Config):
         super().__init__()
@@ -125,14 +141,13 @@ class Transformer(nn.Module):
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_hidden_layers))
 
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
         x = x + self.position(x)
         states = [x if self.norm_first else self.norm(x)]
         for block in self.blocks:
             states.append(block(states[-1]))
-        if self.norm_first:
-            states[-1] = self.norm(states[-1])
-        return tuple(states)
+        context = self.norm(states[-1]) if self.norm_first else states[-1]
+        return context, tuple(states)
 
 
 class Quantiser(nn.Module):
@@ -145,7 +160,9 @@ class Quantiser(nn.Module):
         super().__init__()
         self.codebooks, words = config.num_codevector_groups, config.num_codevectors_per_group
         self.score = nn.Linear(config.conv_dim[-1], self.codebooks * words)
-        self.codewords = nn.Parameter(torch.randn(self.codebooks, words, config.codevector_dim // self.codebooks))
+        self.codewords = nn.Parameter(
+            torch.randn(self.codebooks, words, config.codevector_dim // self.codebooks)
+        )
         self.temperature = 2.0
 
     def forward(self, latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -160,13 +177,18 @@ class Quantiser(nn.Module):
 
 
 def perplexity(likely: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Codewords in use at the masked frames, summed over the codebooks: g if each has one, g * v if all share."""
+    """Codewords in use at the masked frames, summed over the codebooks: g if each has one, g * v if all
+    share."""
     mean = likely[mask].mean(0)  # (g, v)
     return torch.exp(-torch.xlogy(mean, mean).sum(-1)).sum()
 
 
 def contrastive_loss(
-    predicted: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor, negatives: torch.Tensor, kappa: float = 0.1
+    predicted: torch.Tensor,
+    targets: torch.Tensor,
+    mask: torch.Tensor,
+    negatives: torch.Tensor,
+    kappa: float = 0.1,
 ) -> torch.Tensor:
     """Part 4b, which of k + 1 codewords was hidden here? Equation 3 of the paper, summed over masked frames.
 
@@ -182,7 +204,9 @@ def contrastive_loss(
     """
     true = targets[mask][:, None]  # (m, 1, d)
     false = targets.flatten(0, 1)[negatives[mask]]  # (m, k, d)
-    similarity = functional.cosine_similarity(predicted[mask][:, None], torch.cat([true, false], 1), dim=-1) / kappa
+    similarity = (
+        functional.cosine_similarity(predicted[mask][:, None], torch.cat([true, false], 1), dim=-1) / kappa
+    )
     # A distractor that is the very same codeword cannot be told apart: leave it out.
     equal = functional.pad((false == true).all(-1), (1, 0), value=False)
     log_odds = similarity.masked_fill(equal, -math.inf).log_softmax(-1)
@@ -195,6 +219,7 @@ class ReferenceOutput:
 
     latents: torch.Tensor
     hidden_states: tuple[torch.Tensor, ...]
+    context: torch.Tensor
     predicted: torch.Tensor
     targets: torch.Tensor
     perplexity: torch.Tensor | None = None
@@ -239,9 +264,9 @@ class ReferenceWav2Vec2(nn.Module):
         x = self.project(latents)  # (b, t, h)
         if mask is not None:
             x = torch.where(mask[..., None], self.mask_vector, x)
-        states = self.transformer(x)
+        context, states = self.transformer(x)
         quantised, likely = self.quantiser(latents)  # from the latents *before* masking
-        out = ReferenceOutput(latents, states, self.predict(states[-1]), self.project_target(quantised))
+        out = ReferenceOutput(latents, states, context, self.predict(context), self.project_target(quantised))
         if mask is None or negatives is None:
             return out
         out.perplexity = perplexity(likely, mask)

@@ -31,7 +31,13 @@ def probabilities(svm: Pipeline, features: np.ndarray, labels: np.ndarray, heard
 
 
 def save_svm(
-    folder: Path | str, features: np.ndarray, labels: np.ndarray, *, C: float, gamma: float | str, meta: dict | None = None
+    folder: Path | str,
+    features: np.ndarray,
+    labels: np.ndarray,
+    *,
+    C: float,
+    gamma: float | str,
+    meta: dict | None = None,
 ) -> Path:
     """Write what the SVM is fitted to, and how: refitting takes milliseconds, and nothing has to be unpickled.
 

@@ -28,8 +28,10 @@ POOLINGS = ("mean", "mean+std")
 def small_config(**changes) -> Wav2Vec2Config:
     """Configuration of the book's own small wav2vec 2.0: about 2 million parameters, 50 frames a second.
 
-    The strides are those of wav2vec 2.0 (one frame per 320 samples, that is 20 ms at 16 kHz); widths and depth
-    are cut until two CPU cores can train it. Positional convolution: 32 frames (0.64 s) instead of 128, because
+    The strides are those of wav2vec 2.0 (one frame per 320 samples, that is 20 ms at 16 kHz); widths and
+    depth
+    are cut until two CPU cores can train it. Positional convolution: 32 frames (0.64 s) instead of 128,
+    because
     that layer is slower than a whole Transformer block here. Dropout is zero: drawing its random numbers took
     a fifth of a training step, and the model sees each excerpt only a few times.
 
@@ -71,7 +73,8 @@ def small_config(**changes) -> Wav2Vec2Config:
 
 
 def save_backbone(model: PreTrainedModel, folder: Path | str) -> Path:
-    """Write ``model.safetensors`` and ``config.json`` (what ``from_pretrained`` reads), the weights in one move."""
+    """Write ``model.safetensors`` and ``config.json`` (what ``from_pretrained`` reads), the weights in one
+    move."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     model.config.architectures = [type(model).__name__]
@@ -85,7 +88,8 @@ def save_backbone(model: PreTrainedModel, folder: Path | str) -> Path:
 
 @contextmanager
 def quiet_library() -> Iterator[None]:
-    """Keep transformers' loading bars and reports off the page; what matters in them is checked and raised."""
+    """Keep transformers' loading bars and reports off the page; what matters in them is checked and
+    raised."""
     level, bars = library_logging.get_verbosity(), library_logging.is_progress_bar_enabled()
     library_logging.set_verbosity_error()
     library_logging.disable_progress_bar()
@@ -152,7 +156,9 @@ class Backbone(nn.Module):
             ``num_layers + 1`` of them.
         """
         if waves.shape[-1] < 2 or self.num_frames(waves.shape[-1]) < 1:
-            raise GenreError(f"an excerpt of {waves.shape[-1]} samples is too short for {self.name}: give it 0.1 s")
+            raise GenreError(
+                f"an excerpt of {waves.shape[-1]} samples is too short for {self.name}: give it 0.1 s"
+            )
         waves = waves - waves.mean(dim=-1, keepdim=True)
         waves = waves / (waves.var(dim=-1, keepdim=True, unbiased=False) + 1e-7).sqrt()
         return self.model(waves, output_hidden_states=True).hidden_states
@@ -165,7 +171,9 @@ def _from_folder(source: str, revision: str | None) -> PreTrainedModel:
     options = {} if torch.cuda.is_available() else {"attn_implementation": "eager"}
     try:
         with quiet_library():
-            model, info = AutoModel.from_pretrained(source, revision=revision, output_loading_info=True, **options)
+            model, info = AutoModel.from_pretrained(
+                source, revision=revision, output_loading_info=True, **options
+            )
     except Exception as error:  # the library raises many kinds for missing, corrupt and mismatched files
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise CheckpointError(
@@ -184,7 +192,7 @@ def _from_folder(source: str, revision: str | None) -> PreTrainedModel:
             f"{source} holds a {type(model).__name__}, which is no raw-audio encoder: "
             "choose a wav2vec 2.0, HuBERT or WavLM checkpoint"
         )
-    return model.float().eval()
+    return model.float()
 
 
 def load_backbone(name: str = "shipped", revision: str | None = None, seed: int | None = None) -> Backbone:
@@ -193,7 +201,8 @@ def load_backbone(name: str = "shipped", revision: str | None = None, seed: int 
     Parameters
     ----------
     name : str
-        ``"shipped"`` (the book's own), ``"random"`` (the same network, untrained), a folder, or a Hub name such
+        ``"shipped"`` (the book's own), ``"random"`` (the same network, untrained), a folder, or a Hub name
+        such
         as ``facebook/wav2vec2-base``.
     revision : str, optional
         Commit of a Hub model.
@@ -214,13 +223,14 @@ def load_backbone(name: str = "shipped", revision: str | None = None, seed: int 
                 f"{folder / 'model.safetensors'} is missing: reinstall the package, "
                 "or make it again with genre_utils.pretrain"
             )
-        return Backbone(_from_folder(str(folder), None), "shipped")
+        return Backbone(_from_folder(str(folder), None), "shipped").eval()
     folder = Path(name).expanduser()
-    return Backbone(_from_folder(str(folder) if folder.is_dir() else name, revision), name)
+    return Backbone(_from_folder(str(folder) if folder.is_dir() else name, revision), name).eval()
 
 
 def random_backbone(seed: int, like: Backbone | None = None) -> Backbone:
-    """The shipped backbone's network (or that of `like`) with weights drawn from `seed`: the honest control."""
+    """The shipped backbone's network (or that of `like`) with weights drawn from `seed`: the honest
+    control."""
     if like is not None:
         config = like.model.config
     elif (package_data("backbone") / "config.json").is_file():
@@ -230,7 +240,7 @@ def random_backbone(seed: int, like: Backbone | None = None) -> Backbone:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = AutoModel.from_config(config)
-    return Backbone(model.eval(), "random")
+    return Backbone(model, "random").eval()
 
 
 def pool_states(hidden_states: tuple[torch.Tensor, ...]) -> torch.Tensor:
@@ -273,7 +283,9 @@ class GenreHead(nn.Module):
     ):
         super().__init__()
         if head not in HEADS or pooling not in POOLINGS:
-            raise GenreError(f"head is one of {HEADS} and pooling one of {POOLINGS}, not {head!r} and {pooling!r}")
+            raise GenreError(
+                f"head is one of {HEADS} and pooling one of {POOLINGS}, not {head!r} and {pooling!r}"
+            )
         self.layer, self.used = layer, features if pooling == "mean+std" else features // 2
         self.norm = nn.BatchNorm1d(layers * features, affine=False)
         self.weights = nn.Parameter(torch.zeros(layers)) if head == "weighted" else None
@@ -303,18 +315,28 @@ def _output(logits: torch.Tensor, labels: torch.Tensor | None) -> dict[str, torc
 
 
 class HeadClassifier(nn.Module):
-    """A genre head alone, on pooled states that were computed once (:func:`genre_utils.features.frozen_states`).
+    """A genre head alone, on pooled states that were computed once
+    (:func:`genre_utils.features.frozen_states`).
 
     Parameters are those of :class:`GenreHead`.
     """
 
     def __init__(self, layers: int, features: int, n_genres: int = 10, head: str = "linear", **options):
         super().__init__()
-        self.settings = {"layers": layers, "features": features, "n_genres": n_genres, "head": head, **options}
+        self.settings = {
+            "layers": layers,
+            "features": features,
+            "n_genres": n_genres,
+            "head": head,
+            **options,
+        }
         self.head = GenreHead(**self.settings)
 
-    def forward(self, input_values: torch.Tensor, labels: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
-        """`input_values`: pooled states (b, layers, features); returns ``logits`` and, with labels, ``loss``."""
+    def forward(
+        self, input_values: torch.Tensor, labels: torch.Tensor | None = None
+    ) -> dict[str, torch.Tensor]:
+        """`input_values`: pooled states (b, layers, features); returns ``logits`` and, with labels,
+        ``loss``."""
         return _output(self.head(input_values), labels)
 
 
@@ -330,7 +352,12 @@ class GenreWav2Vec(nn.Module):
     """
 
     def __init__(
-        self, backbone: Backbone, n_genres: int = 10, head: str = "linear", pooling: str = "mean+std", **options
+        self,
+        backbone: Backbone,
+        n_genres: int = 10,
+        head: str = "linear",
+        pooling: str = "mean+std",
+        **options,
     ):
         super().__init__()
         self.options = {"n_genres": n_genres, "head": head, "pooling": pooling, **options}
@@ -377,7 +404,9 @@ class GenreWav2Vec(nn.Module):
             module.eval()
         return self
 
-    def forward(self, input_values: torch.Tensor, labels: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+    def forward(
+        self, input_values: torch.Tensor, labels: torch.Tensor | None = None
+    ) -> dict[str, torch.Tensor]:
         """`input_values`: waveforms (b, samples) at 16 kHz; returns ``logits`` and, with labels, ``loss``."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.backbone not in self._frozen):
             states = self.backbone.hidden_states(input_values)
@@ -387,6 +416,7 @@ class GenreWav2Vec(nn.Module):
 def trainable_parameters(model: nn.Module) -> dict[str, int]:
     """Trainable parameters of each part of `model` (its direct children), and their ``total``."""
     counts = {
-        name: sum(p.numel() for p in part.parameters() if p.requires_grad) for name, part in model.named_children()
+        name: sum(p.numel() for p in part.parameters() if p.requires_grad)
+        for name, part in model.named_children()
     }
     return counts | {"total": sum(p.numel() for p in model.parameters() if p.requires_grad)}

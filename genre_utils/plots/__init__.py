@@ -7,6 +7,7 @@ text; ``show(...)`` displays them with it.
 from genre_utils.plots.audio import (
     feature_map,
     genre_gallery,
+    mel_filters,
     mel_spectrogram,
     scores_over_time,
     spectra,
@@ -15,12 +16,13 @@ from genre_utils.plots.audio import (
     waveform_and_mel,
     wrong_rate,
 )
-from genre_utils.plots.audit import leakage_bars, replica_pair, similarity_histogram
+from genre_utils.plots.audit import leakage_bars, replica_pair, similarity_histogram, split_bars
 from genre_utils.plots.comparison import (
     accuracy_intervals,
     confusion,
     confusions,
     cost_accuracy,
+    interval_slider,
     interval_width,
     mcnemar_grid,
     per_genre_bars,
@@ -42,6 +44,7 @@ from genre_utils.plots.networks import (
     attention_distance,
     class_activation,
     codebook_usage,
+    feature_maps,
     filter_grid,
     first_layer_filters,
     layer_probe,
@@ -56,11 +59,11 @@ from genre_utils.plots.style import APPROACH_COLOURS, APPROACH_LABELS, GENRE_COL
 __all__ = [
     "APPROACH_COLOURS", "APPROACH_LABELS", "GENRE_COLOURS", "accuracy_intervals", "alt_text", "architecture",
     "attention_distance", "class_activation", "codebook_usage", "confusion", "confusions", "cost_accuracy",
-    "data_efficiency", "feature_map", "filter_grid", "first_layer_filters", "forgetting", "frozen_parts",
-    "genre_gallery", "image_html", "interactive", "interval_width", "layer_probe", "layer_weights",
+    "data_efficiency", "feature_map", "feature_maps", "filter_grid", "first_layer_filters", "forgetting", "frozen_parts",
+    "genre_gallery", "image_html", "interactive", "interval_slider", "interval_width", "layer_probe", "layer_weights",
     "leakage_bars", "learning_curves", "learning_overlay", "listen_and_look", "masked_spans", "mcnemar_grid",
-    "mel_spectrogram", "memory_bars", "per_genre_bars", "player", "players", "pretraining_curve",
+    "mel_filters", "mel_spectrogram", "memory_bars", "per_genre_bars", "player", "players", "pretraining_curve",
     "receptive_field", "reliability", "replica_pair", "scores_over_time", "seeds_strip", "set_style",
-    "shapes_ledger", "show", "similarity_histogram", "spectra", "statistics_by_genre", "temperature_curve",
+    "shapes_ledger", "show", "similarity_histogram", "spectra", "split_bars", "statistics_by_genre", "temperature_curve",
     "waveform", "waveform_and_mel", "wrong_rate",
 ]  # fmt: skip

@@ -114,10 +114,29 @@ def waveform_and_mel(
     axes[0].set_title(title)
     describe(
         fig,
-        f"{title or 'One clip'}: waveform over {len(wave) / rate_hz:.1f} seconds, and below it the "
+        f"Waveform of {title or 'one clip'} over {len(wave) / rate_hz:.1f} seconds, and below it its "
         f"mel-spectrogram from 0 to {rate_hz // 2} hertz.",
     )
     return fig, axes
+
+
+@figure_function
+def mel_filters(bank: np.ndarray, rate_hz: int, every: int = 8) -> tuple[Figure, Axes]:
+    """Every `every`-th filter of a mel filter bank, shape (bands, bins), over frequency, each scaled to 1."""
+    bank = np.asarray(bank)
+    hz = np.linspace(0, rate_hz / 2, bank.shape[1])
+    fig, ax = new_figure(2.3)
+    shown = bank[every // 2 :: every]
+    for i, row in enumerate(shown):
+        ax.plot(hz, row / max(row.max(), 1e-12), color=(BLUE, ORANGE)[i % 2], linewidth=1.2)
+    ax.set(xlabel="frequency (Hz)", ylabel="weight (scaled)", xlim=(0, rate_hz / 2), ylim=(0, 1.05))
+    widths = [hz[np.flatnonzero(row)].max() - hz[np.flatnonzero(row)].min() for row in (shown[0], shown[-1])]
+    describe(
+        fig,
+        f"{len(shown)} of {len(bank)} triangular mel filters: the lowest shown is about {widths[0]:.0f} hertz wide, "
+        f"the highest {widths[1]:.0f} hertz.",
+    )
+    return fig, ax
 
 
 @figure_function

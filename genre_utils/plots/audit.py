@@ -8,8 +8,21 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from genre_utils.evaluation import Interval
 from genre_utils.plots.audio import draw_mel, draw_wave
-from genre_utils.plots.style import BLUE, GREY, LIGHT, ORANGE, RED, describe, figure_function, new_figure
+from genre_utils.plots.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    LIGHT,
+    ORANGE,
+    RED,
+    bounds,
+    describe,
+    figure_function,
+    new_figure,
+    percent_axis,
+)
 
 
 @figure_function
@@ -91,4 +104,32 @@ def leakage_bars(
         for split, counts in leakage.items()
     ]
     describe(fig, f"Test clips that leak into training, by split. {'; '.join(parts)}.")
+    return fig, ax
+
+
+@figure_function
+def split_bars(scores: Mapping[str, Sequence[float]], intervals: Mapping[str, Interval]) -> tuple[Figure, Axes]:
+    """The same classifier under different kinds of split: mean as a bar, its interval, a dot per repeat.
+
+    Parameters
+    ----------
+    scores : mapping
+        Kind of split -> accuracy of each repeat.
+    intervals : mapping
+        Kind of split -> interval of the mean.
+    """
+    fig, ax = new_figure(0.75 * len(scores) + 1.0)
+    for y, (name, values) in enumerate(scores.items()):
+        mean, hue = intervals[name], (RED, BLUE, GREEN, ORANGE)[y % 4]
+        ax.barh(y, mean.value, 0.62, color=hue, alpha=0.45)
+        jitter = np.linspace(-0.22, 0.22, len(values))
+        ax.scatter(values, y + jitter, s=14, color=hue, edgecolors="white", linewidths=0.4, zorder=3)
+        error = bounds([mean.value], [mean.low], [mean.high])
+        ax.errorbar([mean.value], [y], xerr=error, color="black", capsize=5, marker="|", markersize=14, zorder=4)
+    ax.set_yticks(range(len(scores)), list(scores))
+    ax.set_ylim(len(scores) - 0.5, -0.5)
+    percent_axis(ax, "x")
+    ax.set_xlabel("test accuracy (a dot per repeat; bar: mean; black: its 95 % interval)")
+    parts = [f"{name} {intervals[name]}" for name in scores]
+    describe(fig, f"Mean accuracy of one classifier by kind of split, with 95 % intervals: {'; '.join(parts)}.")
     return fig, ax

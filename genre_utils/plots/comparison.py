@@ -250,12 +250,61 @@ def interval_width(accuracies: Sequence[float] = (0.5, 0.75, 0.87), most: int = 
         fig.add_scatter(x=n.tolist(), y=np.round(half, 3).tolist(), mode="lines", name=f"accuracy {100 * accuracy:.0f} %",
                         line={"color": hue, "width": 3})  # fmt: skip
     for name, size in (marks or {}).items():
-        fig.add_vline(x=size, line_dash="dot", line_color=GREY, annotation_text=name, annotation_position="top")
+        # A trace, not add_vline: on a log axis plotly reads an annotation's x as an exponent.
+        fig.add_scatter(x=[size, size], y=[0, 30], mode="lines", name=f"{name}: n = {size}", hoverinfo="skip",
+                        line={"color": GREY, "dash": "dot", "width": 1.5})  # fmt: skip
     fig.update_layout(
-        xaxis={"title": "test clips", "type": "log"},
+        xaxis={"title": "test clips", "type": "log", "tickvals": [10, 20, 50, 100, 200, 500, 1000]},
         yaxis={"title": "half width of the 95 % interval (points)", "rangemode": "tozero"},
-        legend={"x": 0.98, "xanchor": "right", "y": 0.98},
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"},
         hovermode="x unified",
-        height=380,
+        height=420,
+    )
+    return fig
+
+
+def interval_slider(scores: Mapping[str, tuple[str, float]], sizes: Sequence[int], start: int = 100):
+    """Interactive: drag the number of test clips and see Wilson's interval move (plotly figure).
+
+    Parameters
+    ----------
+    scores : mapping
+        Text on the axis -> (approach, accuracy as a fraction).
+    sizes : sequence of int
+        Numbers of test clips the slider stops at; `start` is where it stands at first.
+
+    Every position is computed here: the chart needs no kernel and no network.
+    """
+    import plotly.graph_objects as go
+
+    def at(n: int) -> dict[str, list[float]]:
+        found = [wilson(round(value * n), n) for _, value in scores.values()]
+        return {
+            "x": [round(100 * i.value, 2) for i in found],
+            "high": [round(100 * (i.high - i.value), 2) for i in found],
+            "low": [round(100 * (i.value - i.low), 2) for i in found],
+            "text": [f"{100 * i.low:.0f} to {100 * i.high:.0f} %" for i in found],
+        }
+
+    first = at(start)
+    fig = go.Figure(
+        go.Scatter(
+            x=first["x"], y=list(scores), mode="markers+text", text=first["text"], textposition="top center",
+            error_x={"type": "data", "array": first["high"], "arrayminus": first["low"], "thickness": 3, "width": 8},
+            marker={"size": 13, "color": [colour(approach) for approach, _ in scores.values()]}, hoverinfo="text+y",
+        )
+    )  # fmt: skip
+    steps = []
+    for n in sizes:
+        to = at(n)
+        change = {"x": [to["x"]], "text": [to["text"]], "error_x.array": [to["high"]], "error_x.arrayminus": [to["low"]]}
+        steps.append({"label": str(n), "method": "restyle", "args": [change, [0]]})
+    current = {"prefix": "test clips: ", "font": {"size": 16}}
+    fig.update_layout(
+        sliders=[{"active": list(sizes).index(start), "steps": steps, "currentvalue": current, "pad": {"t": 45}}],
+        xaxis={"title": "accuracy with its 95 % interval (%)", "range": [20, 101]},
+        yaxis={"autorange": "reversed", "automargin": True},
+        showlegend=False,
+        height=420,
     )
     return fig

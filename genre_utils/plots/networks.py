@@ -75,6 +75,22 @@ def filter_grid(filters: np.ndarray, columns: int = 8, title: str = "") -> tuple
 
 
 @figure_function
+def feature_maps(
+    mel: np.ndarray, maps: dict[str, np.ndarray], rate_hz: int, hop_length: int = 512
+) -> tuple[Figure, np.ndarray]:
+    """A mel-spectrogram (bands, frames) beside what single filters make of it: name -> map of the same shape."""
+    panels = {"mel-spectrogram": mel} | maps
+    fig, axes = new_figure(2.7, columns=len(panels), sharey=True)
+    for ax, (name, values) in zip(axes, panels.items(), strict=True):
+        draw_mel(ax, values, rate_hz, hop_length, cmap="magma" if values is mel else "viridis")
+        ax.set_title(name, fontsize=10)
+        if ax is not axes[0]:
+            ax.set_ylabel("")
+    describe(fig, f"A mel-spectrogram and beside it the answers of {len(maps)} filters to it: {', '.join(maps)}.")
+    return fig, axes
+
+
+@figure_function
 def class_activation(
     mel: np.ndarray, activation: np.ndarray, rate_hz: int, hop_length: int = 512, genre: str = ""
 ) -> tuple[Figure, np.ndarray]:

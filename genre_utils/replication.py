@@ -1,0 +1,216 @@
+"""The study's reported figures, recomputed from what it stored, and set beside ours."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from statsmodels.stats.proportion import confint_proportions_2indep
+
+from genre_utils import evaluation
+from genre_utils.errors import RunError
+from genre_utils.evaluation import Interval
+from genre_utils.paths import package_data
+from genre_utils.profiles import GENRES
+from genre_utils.runs import TITLES, RunCard, aligned
+
+#: Our name of an approach -> its key in ``data/study.json``.
+_KEYS = {"cnn": "cnn", "head-only": "head_only", "full": "full"}
+
+#: The approaches whose predictions the study stored, clip by clip.
+WITH_PREDICTIONS = ("head-only", "full")
+
+
+@lru_cache(maxsize=1)
+def study() -> dict[str, Any]:
+    """Everything known of the study: ``data/study.json``, whose ``source`` names repository and commits."""
+    return json.loads(package_data("study.json").read_text(encoding="utf-8"))
+
+
+def reported(approach: str) -> dict[str, Any]:
+    """The study's record of ``cnn``, ``head-only`` or ``full``.
+
+    Raises
+    ------
+    RunError
+        If the study has no such approach.
+    """
+    if approach not in _KEYS:
+        raise RunError(f"the study reports no {approach!r}: choose one of {', '.join(_KEYS)}")
+    return study()[_KEYS[approach]]
+
+
+def accuracy(approach: str) -> Interval:
+    """The accuracy the study reports, with Wilson's interval from its counts."""
+    record = reported(approach)
+    return evaluation.wilson(record["correct"], record["n_test"])
+
+
+def predictions(approach: str) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
+    """Test clips, labels (n,) and predicted classes (n,) of the two wav2vec 2.0 runs.
+
+    Raises
+    ------
+    RunError
+        For the CNN: the study kept only its totals.
+    """
+    if approach not in WITH_PREDICTIONS:
+        raise RunError(f"the study stored no clip-by-clip predictions of {approach!r}, only its totals")
+    stored = reported(approach)["predictions"]
+    y = np.array([GENRES.index(clip.split(".")[0]) for clip in stored])
+    return tuple(stored), y, np.array([GENRES.index(genre) for genre in stored.values()])
+
+
+def per_genre(approach: str) -> pd.DataFrame:
+    """Precision, recall, F1 and support of each genre, recomputed from what the study stored.
+
+    For the wav2vec 2.0 runs from their predictions; for the CNN from the totals that its printed report
+    determines (right, predicted as, support of each genre).
+    """
+    if approach in WITH_PREDICTIONS:
+        _, y, p = predictions(approach)
+        return evaluation.per_genre(y, p)[["genre", "precision", "recall", "f1", "support"]]
+    rows = []
+    for genre, totals in reported(approach)["per_class_derived"].items():
+        right, named, support = totals["true_positives"], totals["predicted_as"], totals["support"]
+        rows.append((genre, right / named, right / support, 2 * right / (named + support), support))
+    return pd.DataFrame(rows, columns=["genre", "precision", "recall", "f1", "support"])
+
+
+def reported_table() -> pd.DataFrame:
+    """One row an approach: accuracy with its interval, macro F1, test clips, and on which split."""
+    rows = []
+    for approach in _KEYS:
+        score, record = accuracy(approach), reported(approach)
+        rows.append(
+            {
+                "approach": approach,
+                "title": TITLES[approach],
+                "accuracy": score.value,
+                "low": score.low,
+                "high": score.high,
+                "macro_f1": record["macro_f1"],
+                "n": score.n,
+                "test set": "CNN split" if approach == "cnn" else "wav2vec split",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def paired_test() -> dict[str, float]:
+    """Exact McNemar test of full fine-tuning against head-only on the study's 100 common clips."""
+    clips_a, y, full = predictions("full")
+    clips_b, _, head = predictions("head-only")
+    order = [clips_b.index(clip) for clip in clips_a]
+    return evaluation.mcnemar(full == y, head[order] == y)
+
+
+def reported_difference(a: str, b: str) -> Interval:
+    """Accuracy of `a` minus accuracy of `b` as the study reports them, with a 95 % interval.
+
+    Head-only and full fine-tuning share their test clips: a paired bootstrap of the stored predictions. The
+    CNN was scored on other clips: Newcombe's interval of two independent proportions (Statistics in Medicine
+    17, 1998), which cannot see that the two test sets differ.
+    """
+    if {a, b} <= set(WITH_PREDICTIONS):
+        clips, y, p_a = predictions(a)
+        other, _, p_b = predictions(b)
+        order = [other.index(clip) for clip in clips]
+        return evaluation.difference(evaluation.accuracy, y, p_a, p_b[order])
+    x, z = accuracy(a), accuracy(b)
+    counts = (reported(a)["correct"], x.n, reported(b)["correct"], z.n)
+    low, high = confint_proportions_2indep(*counts, compare="diff", method="newcomb")
+    return Interval(x.value - z.value, float(low), float(high), min(x.n, z.n), "Newcombe 95 %, different clips")
+
+
+def comparison_with(cards: Mapping[str, RunCard]) -> pd.DataFrame:
+    """The study's accuracies beside ours.
+
+    Returns
+    -------
+    DataFrame
+        One row an approach of either side; the columns say which corpus each figure is about:
+        ``study (GTZAN)``, ``study n``, ``ours (<corpus>)``, ``ours n``. Where one side has no such run, "–".
+    """
+    corpora = sorted({card.corpus.name for card in cards.values()})
+    ours = f"ours ({', '.join(corpora)})"
+    rows = []
+    for approach, title in TITLES.items():
+        theirs = accuracy(approach) if approach in _KEYS else None
+        mine = cards[approach].interval() if approach in cards else None
+        if theirs or mine:
+            rows.append(
+                {
+                    "approach": title,
+                    "study (GTZAN)": str(theirs or "–"),
+                    "study n": theirs.n if theirs else 0,
+                    ours: str(mine or "–"),
+                    "ours n": mine.n if mine else 0,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+#: The study's comparative claims: text, the approach said to be better, the one said to be worse.
+CLAIMS = (
+    ("full fine-tuning beats the CNN on spectrograms", "full", "cnn"),
+    ("head-only beats the CNN on spectrograms", "head-only", "cnn"),
+    ("full fine-tuning beats head-only", "full", "head-only"),
+    ("the CNN beats MFCC statistics with an SVM", "cnn", "svm"),
+    ("head-only beats MFCC statistics with an SVM", "head-only", "svm"),
+    ("full fine-tuning beats MFCC statistics with an SVM", "full", "svm"),
+)
+
+
+def ledger(cards: Mapping[str, RunCard]) -> pd.DataFrame:
+    """Each claim of the study: what it reports, what we measure on one common test set, and the verdict.
+
+    Returns
+    -------
+    DataFrame
+        ``claim``, ``study`` (difference of its accuracies, :func:`reported_difference`; it is paired only for
+        full against head-only), ``ours`` (paired difference, 95 % bootstrap interval,
+        over artists where they are known),
+        ``p`` (exact McNemar, Holm over all claims), ``n``, ``corpus``, ``verdict``. A claim for which an
+        approach was not run is "not tested here".
+    """
+    tested = {claim: (a, b) for claim, a, b in CLAIMS if a in cards and b in cards}
+    both = aligned(cards) if tested else None
+    tests = {c: evaluation.mcnemar(both.right[a], both.right[b]) for c, (a, b) in tested.items()}
+    adjusted = evaluation.holm({c: test["p"] for c, test in tests.items()})
+    rows = []
+    for claim, a, b in CLAIMS:
+        row = {"claim": claim, "study": _reported_gap(a, b), "ours": "–", "p": np.nan, "n": 0, "corpus": "–"}
+        verdict = "not tested here"
+        if claim in tested:
+            gap = evaluation.difference(
+                evaluation.accuracy, both.y, both.predicted[a], both.predicted[b], both.groups
+            )
+            row |= {"ours": _points(gap), "p": adjusted[claim], "n": gap.n, "corpus": cards[a].corpus.name}
+            verdict = _verdict(gap, adjusted[claim])
+        rows.append(row | {"verdict": verdict})
+    return pd.DataFrame(rows)
+
+
+def _reported_gap(a: str, b: str) -> str:
+    if a not in _KEYS or b not in _KEYS:
+        return "no figure"
+    paired = "same clips" if {a, b} <= set(WITH_PREDICTIONS) else "different clips"
+    return f"{_points(reported_difference(a, b))} ({paired})"
+
+
+def _points(gap: Interval) -> str:
+    return f"{100 * gap.value:+.1f} points [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]"
+
+
+def _verdict(gap: Interval, p: float) -> str:
+    """A difference counts if both its interval excludes zero and the adjusted test says so."""
+    if gap.low > 0 and p < 0.05:
+        return "holds"
+    if gap.high < 0 and p < 0.05:
+        return "the reverse"
+    return "undecided"

@@ -1,0 +1,32 @@
+"""The HTML of the committed notebooks' stored outputs, built once per test session (nothing is executed)."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from genre_utils.pages import build_book, toc_pages
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@functools.cache
+def build() -> Path:
+    work = Path(tempfile.mkdtemp(prefix="genre-book-"))
+    atexit.register(shutil.rmtree, work, ignore_errors=True)
+    page, _ = build_book("mini", committed=True, out=work / "html", work=work / "src")
+    return page.parent
+
+
+def require_chapters() -> None:
+    """Skip where the checkout lacks chapters of the table of contents."""
+    missing = [
+        n for n in toc_pages(ROOT) if n.startswith("chapters/") and not (ROOT / f"{n}.ipynb").is_file()
+    ]
+    if missing:
+        pytest.skip(f"the book cannot be built without {', '.join(missing)}")

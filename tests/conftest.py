@@ -1,0 +1,28 @@
+"""What the unit tests share: a home of their own, no Hub, and a small real corpus."""
+
+import os
+
+import pytest
+
+# Before anything imports huggingface_hub: an unreachable Hub costs 23 s of retries.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def genre_home(tmp_path_factory):
+    """``data/`` and ``build/`` of the whole session in a temporary folder; nothing in the checkout changes."""
+    home = tmp_path_factory.mktemp("home")
+    patch = pytest.MonkeyPatch()
+    patch.setenv("GENRE_UTILS_HOME", str(home))
+    patch.delenv("GENRE_UTILS_RUNS", raising=False)
+    yield home
+    patch.undo()
+
+
+@pytest.fixture(scope="session")
+def tiny_corpus(genre_home):
+    """The synthetic corpus in small: 4 clips of 4 s for each of the ten genres, with its planted faults."""
+    pytest.importorskip("tinysoundfont", reason="rendering needs tinysoundfont")
+    from genre_utils.corpora.synthetic import synthetic_corpus
+
+    return synthetic_corpus(4, 4.0, seed=0, progress=False)

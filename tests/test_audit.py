@@ -1,0 +1,188 @@
+"""The audit finds what was planted, and little else."""
+
+import io
+import os
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from genre_utils.audio import encode_mp3, load_audio
+from genre_utils.corpora import Clip, Corpus
+from genre_utils.corpora.audit import (
+    AuditReport,
+    Pair,
+    Suspect,
+    audit,
+    coherence,
+    fingerprints,
+    match_all,
+    score,
+)
+from genre_utils.features import mel_unit
+
+RATE_HZ = 22_050
+CLIP_S = 6.0
+
+
+def music(seed: int, seconds: float) -> np.ndarray:
+    """Random notes with random overtones: enough structure to be unlike any other seed."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
+    wave = 0.002 * rng.standard_normal(len(t))
+    start = 0.0
+    while start < seconds:
+        pitch_hz = 110 * 2 ** (rng.integers(0, 36) / 12)
+        on = slice(int(start * RATE_HZ), int((start + 1) * RATE_HZ))  # a note has died away after a second
+        for overtone in range(1, 7):
+            shape = np.exp(-(t[on] - start) * rng.uniform(2, 8)) * rng.uniform(0, 0.2) / overtone
+            wave[on] += shape * np.sin(2 * np.pi * pitch_hz * overtone * (t[on] - start))
+        start += rng.uniform(0.1, 0.35)
+    return (0.5 * wave / np.abs(wave).max()).astype("float32")
+
+
+def _mp3(wave):
+    return sf.read(io.BytesIO(encode_mp3(wave, RATE_HZ, compression=0.95)), dtype="float32")[0]
+
+
+def _noisy(wave):
+    noise = np.random.default_rng(5).standard_normal(len(wave)).astype("float32")
+    return wave + noise * wave.std() * 10 ** (-15 / 20)
+
+
+def _quiet_and_inverted(wave):
+    return -0.1 * wave
+
+
+def _dull(wave):
+    return np.convolve(wave, np.hanning(15) / np.hanning(15).sum(), mode="same").astype("float32")
+
+
+def _clipped(wave):
+    return np.tanh(6 * wave)
+
+
+COPIES = {
+    "identical": lambda wave: wave,
+    "mp3": _mp3,
+    "noisy": _noisy,
+    "quiet and inverted": _quiet_and_inverted,
+    "dull": _dull,
+    "clipped": _clipped,
+}
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    """14 pieces, six copies, one excerpt two seconds later, one cut, one silent and one broken file."""
+    root, clips, groups = tmp_path_factory.mktemp("planted"), [], []
+    (root / "blues").mkdir()
+
+    def add(wave):
+        path = root / "blues" / f"blues.{len(clips):05d}.wav"
+        sf.write(path, wave, RATE_HZ)
+        clips.append(Clip(path.stem, path, "blues"))
+        return path.stem
+
+    samples = round(CLIP_S * RATE_HZ)
+    pieces = [music(seed, CLIP_S + 2) for seed in range(14)]
+    originals = [add(piece[:samples]) for piece in pieces]
+    for number, change in enumerate(COPIES.values()):
+        groups.append((originals[number], add(change(pieces[number][:samples])[:samples])))
+    groups.append((originals[10], add(pieces[10][-samples:])))
+    unusable = {
+        add(pieces[11][: samples // 2]): "cut",
+        add(np.where(np.arange(samples) < samples // 4, pieces[12][:samples], 0)): "silent",
+    }
+    broken = add(pieces[13][:100])
+    clips[-1].path.write_bytes(b"no sound in here")
+    unusable[broken] = "broken"
+    return Corpus("planted", root, tuple(clips), CLIP_S, faults={"replicas": groups, "unusable": unusable})
+
+
+def test_replica_pairs_and_unusable_files_are_found_and_nothing_else(planted):
+    report = audit(planted, progress=False)
+    table = score(report, planted.faults)
+    assert table.loc["replicas", ["planted", "precision", "recall"]].tolist() == [7, 1, 1]
+    assert table.loc["unusable", ["planted", "precision", "recall"]].tolist() == [3, 1, 1]
+    assert [pair.identical for pair in report.replicas].count(True) == 1
+    shifted = next(pair for pair in report.replicas if pair.first == "blues.00010")
+    assert shifted.lag_s == pytest.approx(-2.0, abs=0.002)
+    why = {clip: text.split(":")[0].split(" for")[0] for clip, text in report.unusable.items()}
+    assert sorted(why.values()) == ["silent", "truncated", "unreadable"]
+    assert set(report.frame()["kind"]) == {"replica", "unusable"}  # one genre: no labels to doubt
+
+
+def test_a_clip_matches_itself_fully_and_a_stranger_hardly():
+    one, other = (mel_unit(music(seed, CLIP_S)) for seed in (31, 32))
+    match, lag = match_all(fingerprints(np.stack([one, one, other])))
+    assert match[0, 1] == pytest.approx(1, abs=0.01)
+    assert lag[0, 1] == 0
+    assert match[0, 2] < 0.15
+
+
+@pytest.mark.parametrize("shift", [-700, 0, 1234])
+def test_coherence_finds_the_shift(shift):
+    wave = music(40, 2.0)
+    a, b = (wave, wave[shift:]) if shift >= 0 else (wave[-shift:], wave)
+    value, found = coherence(a, b, -shift + 30, slack=100)
+    assert found == -shift
+    assert value == pytest.approx(1, abs=1e-3)
+    assert coherence(np.zeros(100), np.zeros(100), 0, 5) == (0.0, -5)
+
+
+def test_scores_count_pairs_clips_and_their_absence():
+    pair = Pair("a", "b", 1.0, 1.0, 0.0, True)
+    report = AuditReport(
+        "x", 9, (pair,), (Suspect("c", "pop", "rock", 1.0), Suspect("d", "pop", "jazz", 0.5)), {}
+    )
+    table = score(report, {"replicas": [("b", "a", "e")], "mislabelled": {"c": "rock"}, "unusable": {}})
+    assert table.loc["replicas", ["planted", "right", "precision"]].tolist() == [3, 1, 1]
+    assert table.loc["mislabelled", ["precision", "recall"]].tolist() == [0.5, 1]
+    assert table.loc["unusable"].isna().tolist() == [False, False, False, True, True]
+
+
+def test_pairs_that_share_a_clip_are_one_group():
+    pairs = tuple(Pair(a, b, 1, 1, 0, False) for a, b in (("a", "b"), ("c", "d"), ("b", "c"), ("x", "y")))
+    assert AuditReport("x", 9, pairs, (), {}).groups() == [("a", "b", "c", "d"), ("x", "y")]
+
+
+def test_a_swapped_label_heads_the_list(tmp_path):
+    clips = []
+    for genre, pitch_hz in (("blues", 200), ("jazz", 900), ("rock", 3_000)):
+        for number in range(8):
+            rng = np.random.default_rng([pitch_hz, number])
+            t = np.arange(2 * RATE_HZ) / RATE_HZ
+            wave = 0.3 * np.sin(
+                2 * np.pi * pitch_hz * rng.uniform(0.9, 1.1) * t
+            ) + 0.02 * rng.standard_normal(len(t))
+            path = tmp_path / f"{genre}.{number:05d}.wav"
+            sf.write(path, wave, RATE_HZ)
+            clips.append(Clip(path.stem, path, "rock" if path.stem == "blues.00003" else genre))
+    report = audit(Corpus("three", tmp_path, tuple(clips), 2.0), progress=False)
+    assert (report.ranking[0].clip, report.ranking[0].suggested) == ("blues.00003", "blues")
+    assert len(report.ranking) == 24
+
+
+def test_the_tiny_corpus_planted_faults_are_found(tiny_corpus):
+    table = score(audit(tiny_corpus, progress=False), tiny_corpus.faults)
+    assert (table.loc[["replicas", "unusable"], "planted"] > 0).all()
+    assert (table.loc[["replicas", "unusable"], "recall"] == 1).all()
+    assert (table.loc[["replicas", "unusable"], "precision"] == 1).all()
+
+
+@pytest.mark.skipif(not os.environ.get("GTZAN_MINI_DIR"), reason="set GTZAN_MINI_DIR to the 100 real clips")
+def test_real_clips_hold_no_false_replicas_and_planted_ones_are_found(tmp_path):
+    from genre_utils.corpora.gtzan import gtzan_mini
+
+    clips, pairs = list(gtzan_mini().clips), []
+    for number, change in zip(range(0, 100, 17), COPIES.values(), strict=True):
+        wave, _ = load_audio(clips[number].path)
+        path = tmp_path / f"{clips[number].genre}.9{number:04d}.wav"
+        sf.write(path, np.concatenate([change(wave)[7_000:], wave[:7_000]]), RATE_HZ)
+        pairs.append((clips[number].id, path.stem))
+        clips.append(Clip(path.stem, path, clips[number].genre))
+    report = audit(Corpus("mini+", tmp_path, tuple(clips), 30.0), progress=False)
+    table = score(report, {"replicas": pairs})
+    assert table.loc["replicas", ["precision", "recall"]].tolist() == [1, 1]
+    assert not report.unusable

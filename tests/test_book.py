@@ -1,0 +1,144 @@
+"""The built book: complete, without a warning, with working links, alt texts, and nothing fetched from elsewhere."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urlparse
+
+import nbformat
+import pytest
+from bs4 import BeautifulSoup
+from built_book import ROOT, build, require_chapters
+
+from genre_utils.address import repository_url
+from genre_utils.pages import missing_from, toc_pages
+
+PAGES = toc_pages(ROOT)
+CHAPTERS = [name for name in PAGES if name.startswith("chapters/")]
+each_page = pytest.mark.parametrize("name", PAGES)
+each_chapter = pytest.mark.parametrize("name", CHAPTERS)
+
+
+@pytest.fixture(scope="session")
+def html() -> Path:
+    require_chapters()
+    return build()
+
+
+@cache
+def soup(path: Path) -> BeautifulSoup:
+    return BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+
+
+def article(html: Path, name: str):
+    return soup(html / f"{name}.html").find("article")
+
+
+def test_the_book_builds_without_a_warning_and_has_every_page_and_figure(html):
+    # build_book itself fails on any warning; what it accepted is checked again against the sources.
+    assert missing_from(html, html.parent / "src") == []
+    assert (html / "index.html").is_file()
+
+
+@each_page
+def test_each_page_has_one_title_and_text(html, name):
+    assert len(article(html, name).find_all("h1")) == 1
+    assert len(article(html, name).get_text()) > 200
+
+
+@each_chapter
+def test_every_stored_text_output_reached_the_page(html, name):
+    text = re.sub(r"\s+", " ", article(html, name).get_text())
+    for cell in nbformat.read(ROOT / f"{name}.ipynb", as_version=4).cells:
+        if cell.cell_type != "code" or {"remove-cell", "remove-output"} & set(cell.metadata.get("tags", [])):
+            continue
+        for output in cell.outputs:
+            if output.output_type == "stream" and output.name == "stdout":
+                for line in filter(None, map(str.strip, output.text.splitlines())):
+                    assert re.sub(r"\s+", " ", line) in text
+
+
+@each_page
+def test_every_image_has_an_alternative_text(html, name):
+    without = [
+        str(img)[:120] for img in article(html, name).find_all("img") if not img.get("alt", "").strip()
+    ]
+    assert not without
+    generic = [
+        img["alt"]
+        for img in article(html, name).find_all("img")
+        if img["alt"].startswith(("../_images", "_images"))
+    ]
+    assert not generic, "a file name is no description"
+
+
+@each_page
+def test_every_player_has_a_caption_and_does_not_play_by_itself(html, name):
+    for audio in article(html, name).find_all("audio"):
+        assert audio.has_attr("controls") and not audio.has_attr("autoplay")
+        figure = audio.find_parent("figure")
+        assert figure is not None and figure.figcaption.get_text(strip=True)
+
+
+@each_page
+def test_internal_links_lead_somewhere(html, name):
+    page = html / f"{name}.html"
+    broken = []
+    for tag, attribute in (
+        ("a", "href"),
+        ("img", "src"),
+        ("script", "src"),
+        ("link", "href"),
+        ("audio", "src"),
+    ):
+        for node in soup(page).find_all(tag):
+            target, fragment = urldefrag(node.get(attribute) or "")
+            parts = urlparse(target)
+            if parts.scheme or parts.netloc:
+                continue
+            file = (page.parent / unquote(parts.path)).resolve() if parts.path else page
+            if not file.is_file() or (
+                fragment
+                and tag == "a"
+                and file.suffix == ".html"
+                and not soup(file).find(id=unquote(fragment))
+            ):
+                broken.append(node.get(attribute))
+    assert not broken
+
+
+@each_page
+def test_nothing_is_loaded_from_another_host(html, name):
+    page = soup(html / f"{name}.html")
+    loads = [
+        node.get("src") or node.get("href")
+        for node in page.find_all(["script", "img", "audio", "iframe", "source"])
+    ]
+    loads += [link.get("href") for link in page.find_all("link") if "canonical" not in link.get("rel", [])]
+    assert not [url for url in loads if url and urlparse(url).netloc]
+
+
+@each_page
+def test_a_page_is_not_too_heavy(html, name):
+    assert (html / f"{name}.html").stat().st_size <= 2_500_000
+
+
+@each_chapter
+def test_the_colab_button_opens_this_chapter_of_this_repository(html, name):
+    slug = repository_url(ROOT).removeprefix("https://github.com/")
+    expected = f"https://colab.research.google.com/github/{slug}/blob/main/{name}.ipynb"
+    assert expected in [a.get("href") for a in soup(html / f"{name}.html").find_all("a")]
+
+
+@each_chapter
+def test_source_of_a_directive_never_reaches_the_page(html, name):
+    text = article(html, name).get_text()
+    assert not re.findall(r"\{(?:cite|ref|doc|term|admonition|note)[:\w]*\}", text)
+    assert "Traceback (most recent call last)" not in text
+
+
+def test_search_index_knows_the_chapters(html):
+    index = (html / "searchindex.js").read_text(encoding="utf-8")
+    assert all(name in index for name in CHAPTERS)

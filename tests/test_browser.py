@@ -1,0 +1,159 @@
+"""The built book in a real browser: no console error, every player loads, every page fits a phone."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import math
+import shutil
+import threading
+
+import pytest
+from built_book import ROOT, build, require_chapters
+
+from genre_utils.pages import toc_pages
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+PAGES = toc_pages(ROOT)
+CHAPTERS = [name for name in PAGES if name.startswith("chapters/")]
+pytestmark = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER),
+    reason="no chromium with chromedriver here (apt-get install chromium chromium-driver)",
+)
+
+_LOAD_PLAYERS = """
+const done = arguments[arguments.length - 1];
+const players = [...document.querySelectorAll('audio')];
+const settled = (a) => new Promise((resolve) => {
+  const answer = () => resolve([a.duration, a.error && a.error.message, a.closest('figure')?.innerText || '']);
+  if (a.readyState >= 1 || a.error) return answer();
+  a.addEventListener('loadedmetadata', answer); a.addEventListener('error', answer);
+  a.querySelectorAll('source').forEach((s) => s.addEventListener('error', answer));
+  a.preload = 'metadata'; a.load();
+});
+Promise.all(players.map(settled)).then(done);
+"""
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def site():
+    """Address of the built book on a loopback server (fonts do not load from file:// in Chromium)."""
+    require_chapters()
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(_Quiet, directory=str(build()))
+    )
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def browser(site):
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--hide-scrollbars",
+    ):
+        options.add_argument(argument)
+    # What is not on this server must not be asked for; a request would end in a console error.
+    options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options, Service(DRIVER))
+    driver.set_script_timeout(30)
+    driver.set_page_load_timeout(30)
+    yield driver
+    driver.quit()
+
+
+def show(browser, site: str, name: str, width: int, height: int) -> None:
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    browser.get_log("browser")  # forget what earlier pages said
+    browser.get(f"{site}/{name}.html")
+
+
+def save_screenshot(browser, name: str) -> None:
+    folder = ROOT / "build" / "screenshots"
+    folder.mkdir(parents=True, exist_ok=True)
+    assert browser.save_screenshot(str(folder / (name.replace("/", "-") + ".png")))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_opens_without_a_console_error_and_its_players_load(site, browser, name):
+    show(browser, site, name, 1200, 1600)
+    players = browser.execute_async_script(_LOAD_PLAYERS)
+    silent = [
+        (caption, error)
+        for length, error, caption in players
+        if error or not (length and math.isfinite(length))
+    ]
+    assert not silent
+    save_screenshot(browser, name)
+    assert [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_does_not_scroll_sideways_on_a_phone(site, browser, name):
+    show(browser, site, name, 390, 844)
+    width = browser.execute_script("return document.documentElement.scrollWidth")
+    save_screenshot(browser, f"phone/{name}")
+    assert width <= 390
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_images_are_drawn(site, browser, name):
+    show(browser, site, name, 1200, 1600)
+    empty = browser.execute_script(
+        "return [...document.querySelectorAll('article img')].filter(i => i.complete && !i.naturalWidth).map(i => i.alt)"
+    )
+    assert not empty
+
+
+def test_mathematics_is_typeset_without_a_network(site, browser):
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    page = next(
+        (n for n in CHAPTERS if "math notranslate" in (build() / f"{n}.html").read_text("utf-8")), None
+    )
+    if page is None:
+        pytest.skip("no chapter holds a formula")
+    show(browser, site, page, 1200, 1600)
+    wait = WebDriverWait(browser, 20)
+    assert wait.until(
+        lambda d: d.execute_script("return document.querySelectorAll('mjx-container svg').length")
+    )
+
+
+def test_search_finds_a_chapter(site, browser):
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    show(browser, site, "search", 1200, 900)
+    browser.get(f"{site}/search.html?q=wav2vec")
+    wait = WebDriverWait(browser, 20)
+    found = wait.until(
+        lambda d: d.execute_script(
+            "return [...document.querySelectorAll('#search-results a')].map(a => a.href)"
+        )
+    )
+    assert any("/chapters/" in link or "/book/" in link for link in found)
+
+
+def test_the_front_page_leads_to_the_introduction(site, browser):
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    browser.get(f"{site}/index.html")
+    WebDriverWait(browser, 10).until(lambda d: d.current_url.endswith("/book/intro.html"))

@@ -1,0 +1,197 @@
+"""GTZAN on disk and over the wire: complete, checked, resumable; a bad archive is never unpacked."""
+
+import hashlib
+import io
+import os
+import threading
+import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from genre_utils.corpora import gtzan
+from genre_utils.corpora.faults import gtzan_faults
+from genre_utils.errors import CorpusError
+from genre_utils.profiles import GENRES
+
+
+def wav(seed: int) -> bytes:
+    buffer = io.BytesIO()
+    sf.write(buffer, 0.1 * np.random.default_rng(seed).standard_normal(2_000), 22_050, format="WAV")
+    return buffer.getvalue()
+
+
+CLIPS = {f"{genre}.00000": wav(i) for i, genre in enumerate(GENRES)}
+LISTING = {
+    clip: {"sha256": hashlib.sha256(data).hexdigest(), "frames": 2_000} for clip, data in CLIPS.items()
+}
+
+
+def archive(clips=CLIPS, **extra) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as bundle:
+        bundle.writestr("gtzan_mini-main/README.md", "hello")
+        for clip, data in clips.items():
+            bundle.writestr(f"gtzan_mini-main/genres/{clip.split('.')[0]}/{clip}.wav", data)
+        for name, data in extra.items():
+            bundle.writestr(name, data)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def server():
+    """A loopback server: ``state`` says what it sends, and records what it was asked for."""
+    state = {"body": archive(), "cut": None, "ranges": True, "status": None, "asked": []}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            body, wanted = state["body"], self.headers.get("Range")
+            state["asked"].append(wanted)
+            if state["status"]:
+                self.send_error(state["status"])
+                return
+            start = int(wanted[6:-1]) if wanted and state["ranges"] else 0
+            if start >= len(body):
+                self.send_error(416)
+                return
+            self.send_response(206 if start else 200)
+            self.send_header("Content-Length", str(len(body) - start))
+            self.end_headers()
+            self.wfile.write(body[start : state["cut"]])
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        thread = threading.Thread(target=http.serve_forever, daemon=True)
+        thread.start()
+        state["url"] = f"http://127.0.0.1:{http.server_port}/main.zip"
+        yield state
+        http.shutdown()
+        thread.join()
+
+
+def fetch(server, folder, listing=LISTING):
+    return gtzan.fetch_gtzan_mini(server["url"], folder=folder, listing=listing, progress=False)
+
+
+def test_the_archive_is_fetched_checked_and_unpacked(server, tmp_path):
+    folder = fetch(server, tmp_path / "mini")
+    for clip, data in CLIPS.items():
+        assert (folder / clip.split(".")[0] / f"{clip}.wav").read_bytes() == data
+    assert [path.name for path in tmp_path.iterdir()] == ["mini"]
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_an_interrupted_download_is_continued(server, tmp_path, ranges):
+    server["cut"] = 9_000
+    with pytest.raises(CorpusError, match="run it again"):
+        fetch(server, tmp_path / "mini")
+    assert not (tmp_path / "mini").exists()
+    server.update(cut=None, ranges=ranges)
+    assert (fetch(server, tmp_path / "mini") / "rock" / "rock.00000.wav").is_file()
+    assert server["asked"] == [None, "bytes=9000-"]
+
+
+def test_a_finished_download_that_was_not_unpacked_is_used(server, tmp_path):
+    (tmp_path / "mini.zip.part").write_bytes(server["body"])
+    assert fetch(server, tmp_path / "mini").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (archive({**CLIPS, "rock.00000": wav(99)}), "SHA-256"),
+        (
+            archive({clip: data for clip, data in CLIPS.items() if clip != "jazz.00000"}),
+            "lacks 1 clips, jazz.00000",
+        ),
+        (archive(**{"../evil.wav": b"x"}), "unsafe"),
+        (archive(**{"/etc/evil.wav": b"x"}), "unsafe"),
+        (archive(**{"C:\\evil.wav": b"x"}), "unsafe"),
+        (archive(**{"gtzan_mini-main/genres/rock/rock.00999.wav": b"x"}), "unexpected"),
+        (archive({**CLIPS, "rock.00000": bytes(5_000_000)}), "refused"),
+        (b"<html>not a zip</html>", "damaged"),
+        (archive()[:-30], "damaged"),
+    ],
+)
+def test_a_bad_archive_is_refused_and_leaves_nothing(server, tmp_path, body, says):
+    server["body"] = body
+    with pytest.raises(CorpusError, match=says):
+        fetch(server, tmp_path / "below" / "mini")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_server_that_refuses_or_is_not_there_says_how_to_go_on(server, tmp_path):
+    server["status"] = 404
+    with pytest.raises(CorpusError, match=r"404.*GTZAN_MINI_DIR"):
+        fetch(server, tmp_path / "mini")
+    with pytest.raises(CorpusError, match=r"cannot be fetched.*GTZAN_MINI_DIR"):
+        gtzan.fetch_gtzan_mini("http://127.0.0.1:9/main.zip", folder=tmp_path / "mini", progress=False)
+
+
+def test_an_archive_far_too_large_is_not_downloaded(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(gtzan, "LARGEST_ARCHIVE", 1_000)
+    with pytest.raises(CorpusError, match="not the mini subset"):
+        fetch(server, tmp_path / "mini")
+
+
+def full_folder(root, ending=".wav"):
+    for genre in GENRES:
+        (root / "Data" / "genres_original" / genre).mkdir(parents=True)
+        for number in range(100):
+            (root / "Data" / "genres_original" / genre / f"{genre}.{number:05d}{ending}").touch()
+    return root
+
+
+@pytest.mark.parametrize("ending", [".wav", ".au"])
+def test_the_whole_gtzan_has_999_clips_without_the_damaged_one(tmp_path, ending):
+    corpus = gtzan.gtzan_full(full_folder(tmp_path, ending))
+    assert len(corpus) == 999
+    assert "jazz.00054" not in corpus
+    assert "jazz.00054" in corpus.excluded
+    assert corpus["metal.00000"].path.suffix == ending
+    assert ["metal.00058", "rock.00016"] in [sorted(group) for group in corpus.faults["replicas"]]
+
+
+def test_a_missing_clip_is_named_never_skipped(tmp_path):
+    root = full_folder(tmp_path)
+    (root / "Data" / "genres_original" / "pop" / "pop.00094.wav").unlink()
+    with pytest.raises(CorpusError, match="lacks 1 of the 999 clips of gtzan, pop.00094"):
+        gtzan.gtzan_full(root)
+
+
+def test_an_absent_gtzan_says_how_to_get_it(tmp_path):
+    with pytest.raises(CorpusError, match=r"GTZAN_DIR"):
+        gtzan.gtzan_full(tmp_path / "nowhere")
+    with pytest.raises(CorpusError, match=r"GTZAN_MINI_DIR"):
+        gtzan.gtzan_mini(tmp_path)
+
+
+def test_a_changed_clip_of_the_mini_subset_is_noticed(tmp_path):
+    for clip in gtzan.mini_listing():
+        path = tmp_path / clip.split(".")[0] / f"{clip}.wav"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(CLIPS["rock.00000"])
+    with pytest.raises(CorpusError, match="SHA-256 differs"):
+        gtzan.gtzan_mini(tmp_path)
+
+
+def test_documented_faults_have_their_published_counts():
+    faults = gtzan_faults()
+    assert (len(faults.replicas), len(faults.same_recording), len(faults.artists)) == (46, 67, 919)
+    assert sum(artist == "Bob Marley" for artist in faults.artists.values()) == 35
+    assert len({artist.casefold() for artist in faults.artists.values()}) == len(set(faults.artists.values()))
+    assert faults.among(["metal.00058", "rock.00016", "blues.00000"])["replicas"] == [
+        ("metal.00058", "rock.00016")
+    ]
+
+
+@pytest.mark.skipif(not os.environ.get("GTZAN_MINI_DIR"), reason="set GTZAN_MINI_DIR to the 100 real clips")
+def test_the_real_mini_subset_is_the_published_one():
+    corpus = gtzan.gtzan_mini()
+    assert len(corpus) == 100
+    assert corpus["jazz.00012"].genre == "jazz"
+    assert corpus["blues.00000"].artist == "John Lee Hooker"
