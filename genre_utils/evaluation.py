@@ -386,3 +386,13 @@ def most_confident_errors(
     wrong = wrong[np.argsort(-probs[wrong].max(axis=1), kind="stable")][:n]
     rows = [(ids[i], genres[y[i]], genres[predicted[i]], float(probs[i].max())) for i in wrong]
     return pd.DataFrame(rows, columns=["clip", "genre", "predicted", "confidence"])
+
+
+def in_words(gap: Interval, a: str, b: str) -> str:
+    """A sentence (Markdown) on the difference `a` minus `b` that claims no more than its interval allows."""
+    points = f"{100 * gap.value:+.1f} points [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}] on {gap.n} clips"
+    if gap.low > 0:
+        return f"**{a} is better than {b}**: {points}; the 95 % interval lies above zero."
+    if gap.high < 0:
+        return f"**{a} is worse than {b}**: {points}; the 95 % interval lies below zero."
+    return f"**We cannot tell {a} from {b}**: {points}; the 95 % interval contains zero."

@@ -20,7 +20,7 @@ import psutil
 import torch
 import transformers
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 from tqdm import tqdm
 from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
@@ -511,9 +511,8 @@ def save_model(model: nn.Module, folder: Path | str, meta: dict | None = None) -
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / "model.partial"
-    save_file(
-        {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}, partial
-    )
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    partial.write_bytes(save(weights))  # not save_file(): only its owner could read that file
     os.replace(partial, folder / WEIGHTS)
     about = {"architecture": type(model).__name__, "settings": model.settings, "meta": meta or {}}
     _write_json(folder / CONFIG, about)

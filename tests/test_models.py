@@ -263,3 +263,8 @@ def test_trainable_parameters_add_up():
     counts = trainable_parameters(tiny_model())
     assert counts["total"] == counts["backbone"] + counts["head"]
     assert trainable_parameters(GenreCNN())["total"] == 654_282
+
+
+def test_a_saved_backbone_can_be_read_by_everybody(checkpoint):
+    files = {path.name: path.stat().st_mode & 0o777 for path in checkpoint.iterdir()}
+    assert files["model.safetensors"] == files["config.json"]

@@ -16,7 +16,8 @@ from genre_utils.profiles import get_profile
 
 #: Pairs whose fingerprints agree better than this are compared sample by sample.
 CANDIDATE = 0.15
-#: Two clips are copies if their waveforms correlate this well at their best alignment …
+#: Two clips are copies if their waveforms correlate this well at their best alignment (times the square root
+#: of the share they have in common: a bar that a recording repeats is no copy of the excerpt) …
 COHERENT = 0.5
 #: … or, where a chain of processing has moved the phases, if their fingerprints agree this well.
 MATCHING = 0.6
@@ -253,7 +254,7 @@ def coherence(first: np.ndarray, second: np.ndarray, lag: int, slack: int) -> tu
     shared = min(len(a), len(b))
     a, b = a[:shared], b[:shared]
     power = float(a @ a) * float(b @ b)
-    return (abs(float(a @ b)) / np.sqrt(power) if power > 0 else 0.0), shift
+    return (abs(float(a @ b)) / power**0.5 if power > 0 else 0.0), shift
 
 
 def _replicas(corpus: Corpus, ids: list[str], progress: bool) -> list[Pair]:
@@ -272,7 +273,8 @@ def _replicas(corpus: Corpus, ids: list[str], progress: bool) -> list[Pair]:
     found = []
     for i, j in zip(rows.tolist(), columns.tolist(), strict=True):
         value, shift = coherence(waves[i], waves[j], round(lag[i, j] * hop), slack=round(2 * hop))
-        if value >= COHERENT or match[i, j] >= MATCHING:
+        shared = max(0.0, 1 - abs(shift) / samples)
+        if value * np.sqrt(shared) >= COHERENT or match[i, j] >= MATCHING:
             same = file_sha256(corpus[ids[i]].path) == file_sha256(corpus[ids[j]].path)
             found.append(Pair(ids[i], ids[j], float(match[i, j]), value, shift / _COMPARE_HZ, same))
     return sorted(found, key=lambda pair: (-max(pair.match, pair.coherence), pair.first, pair.second))

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel, Wav2Vec2Config
 from transformers.utils import logging as library_logging
@@ -81,7 +81,8 @@ def save_backbone(model: PreTrainedModel, folder: Path | str) -> Path:
     model.config.save_pretrained(folder)
     partial = folder / "model.partial"
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    save_file(weights, partial, metadata={"format": "pt"})
+    # Not save_file(): it leaves a file that only its owner can read.
+    partial.write_bytes(save(weights, metadata={"format": "pt"}))
     os.replace(partial, folder / "model.safetensors")
     return folder
 

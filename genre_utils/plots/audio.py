@@ -162,7 +162,7 @@ def genre_gallery(
     fig.supylabel("frequency (Hz)", fontsize=10)
     describe(
         fig,
-        f"Mel-spectrograms of {seconds:.0f} seconds from one clip of each genre, side by side: {', '.join(mels)}.",
+        f"Mel-spectrograms of {seconds:g} seconds from one clip of each genre, side by side: {', '.join(mels)}.",
     )
     return fig, axes
 

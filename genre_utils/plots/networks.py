@@ -207,6 +207,32 @@ def masked_spans(
 
 
 @figure_function
+def masked_mel(
+    mel: np.ndarray, rate_hz: int, hop_length: int, mask: np.ndarray, frame_s: float = 0.02
+) -> tuple[Figure, np.ndarray]:
+    """Masked latent frames, bool shape (frames,), over the mel-spectrogram (bands, n) of their sound.
+
+    Above the whole sound, below what is left of it for the Transformer.
+    """
+    mask = np.asarray(mask, dtype=bool)
+    fig, axes = new_figure(4.4, rows=2, sharex=True)
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(int))).reshape(-1, 2)
+    for ax, name in zip(axes, ("the sound", "what the Transformer is given of it"), strict=True):
+        draw_mel(ax, mel, rate_hz, hop_length)
+        ax.set_title(name)
+    axes[0].set_xlabel("")
+    for start, end in edges:
+        axes[1].axvspan(start * frame_s, end * frame_s, facecolor=LIGHT, edgecolor=GREY, hatch="//", linewidth=0)
+    seconds = mel.shape[1] * hop_length / rate_hz
+    describe(
+        fig,
+        f"Mel-spectrogram of {seconds:.1f} seconds, and the same with {len(edges)} hatched stretches that hide "
+        f"{100 * mask.mean():.0f} % of {len(mask)} latent frames.",
+    )
+    return fig, axes
+
+
+@figure_function
 def codebook_usage(counts: np.ndarray, columns: int = 32) -> tuple[Figure, np.ndarray]:
     """How often each code is chosen: counts, shape (groups, codes), as one heat map a group."""
     counts = np.asarray(counts, dtype=float)
