@@ -175,8 +175,8 @@ def test_the_tiny_corpus_planted_faults_are_found(tiny_corpus):
 def test_real_clips_hold_no_false_replicas_and_planted_ones_are_found(tmp_path):
     from genre_utils.corpora.gtzan import gtzan_mini
 
-    clips, pairs = list(gtzan_mini().clips), []
-    for number, change in zip(range(0, 100, 17), COPIES.values(), strict=True):
+    clips, pairs = list(gtzan_mini().clips[::5]), []
+    for number, change in zip(range(0, 18, 3), COPIES.values(), strict=True):
         wave, _ = load_audio(clips[number].path)
         path = tmp_path / f"{clips[number].genre}.9{number:04d}.wav"
         sf.write(path, np.concatenate([change(wave)[7_000:], wave[:7_000]]), RATE_HZ)

@@ -100,6 +100,7 @@ FIGURES = {
     "temperature": lambda: plots.temperature_curve(2.0, 0.5, 0.999995, 400_000),
     "layer probe": lambda: plots.layer_probe({"pre-trained": list(CURVE.values()), "random": list(CURVE.values())}),
     "attention": lambda: plots.attention_distance(RNG.random((4, 4))),
+    "state drift": lambda: plots.state_drift({"fine-tuned": [0.0, 0.1, 0.4, 0.2], "longer": [0.0, 0.2, 0.5, 0.6]}),
     "layer weights": lambda: plots.layer_weights(np.array([0.1, 0.2, 0.4, 0.2, 0.1])),
     "architecture": lambda: plots.architecture(
         [("CNN encoder", "wave → 20 ms frames"), ("mask", "hide spans"), ("Transformer", "context"), ("loss", "pick the code")]

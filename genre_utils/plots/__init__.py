@@ -53,6 +53,7 @@ from genre_utils.plots.networks import (
     masked_spans,
     receptive_field,
     shapes_ledger,
+    state_drift,
     temperature_curve,
 )
 from genre_utils.plots.style import APPROACH_COLOURS, APPROACH_LABELS, GENRE_COLOURS, alt_text, set_style
@@ -65,6 +66,6 @@ __all__ = [
     "leakage_bars", "learning_curves", "learning_overlay", "listen_and_look", "masked_mel", "masked_spans", "mcnemar_grid",
     "mel_filters", "mel_spectrogram", "memory_bars", "per_genre_bars", "player", "players", "pretraining_curve",
     "receptive_field", "reliability", "replica_pair", "scores_over_time", "seeds_strip", "set_style",
-    "shapes_ledger", "show", "similarity_histogram", "spectra", "split_bars", "statistics_by_genre", "temperature_curve",
+    "shapes_ledger", "show", "similarity_histogram", "spectra", "split_bars", "state_drift", "statistics_by_genre", "temperature_curve",
     "waveform", "waveform_and_mel", "wrong_rate",
 ]  # fmt: skip

@@ -303,7 +303,7 @@ def interval_slider(scores: Mapping[str, tuple[str, float]], sizes: Sequence[int
     fig.update_layout(
         sliders=[{"active": list(sizes).index(start), "steps": steps, "currentvalue": current, "pad": {"t": 45}}],
         xaxis={"title": "accuracy with its 95 % interval (%)", "range": [20, 101]},
-        yaxis={"autorange": "reversed", "automargin": True},
+        yaxis={"range": [len(scores) - 0.6, -0.7], "automargin": True},
         showlegend=False,
         height=420,
     )

@@ -347,3 +347,23 @@ def architecture(parts: Sequence[tuple[str, str]]) -> tuple[Figure, Axes]:
     ax.set_axis_off()
     describe(fig, "From left to right: " + "; ".join(f"{n}: {' '.join(t.split())}" for n, t in parts) + ".")
     return fig, ax
+
+
+@figure_function
+def state_drift(drifts: dict[str, Sequence[float]]) -> tuple[Figure, Axes]:
+    """How far each layer's states moved, as a share of their spread: model -> one number a layer."""
+    fig, ax = new_figure(2.7)
+    parts = []
+    for i, (name, values) in enumerate(drifts.items()):
+        width = 0.8 / len(drifts)
+        x = np.arange(len(values)) + (i - (len(drifts) - 1) / 2) * width
+        ax.bar(x, values, width * 0.92, color=(RED, GREY, BLUE)[i % 3], label=name)
+        far = int(np.argmax(values))
+        parts.append(f"{name} moves most at layer {far} ({values[far]:.2f}), least by {min(values):.2f}")
+    layers = max(len(v) for v in drifts.values())
+    ax.set_xticks(range(layers), ["input", *map(str, range(1, layers))])
+    ax.set(xlabel="Transformer layer", ylabel="change / spread")
+    if len(drifts) > 1:
+        ax.legend()
+    describe(fig, f"How far the hidden states of each layer moved: {'; '.join(parts)}.")
+    return fig, ax
