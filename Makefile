@@ -50,7 +50,7 @@ lab: $(STAMP)  ## open the chapters in JupyterLab
 	@$(BIN)/jupyter lab --notebook-dir=. chapters
 
 refresh: $(STAMP)  ## run the committed chapters in place (mini, seed 0) and store their outputs
-	@$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.timeout=1800 \
+	@TQDM_DISABLE=1 HF_HUB_OFFLINE=1 $(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.timeout=1800 \
 	  --ExecutePreprocessor.record_timing=False $(if $(NOTEBOOKS),$(NOTEBOOKS),$(sort $(wildcard chapters/[0-9]*.ipynb)))
 
 results: $(STAMP)  ## write the results table of README.md from book/results/

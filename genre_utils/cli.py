@@ -210,8 +210,10 @@ def fetch_gtzan(
 @app.command()
 def pretrain(
     out: Annotated[Path | None, typer.Option(help="Folder of the run (default: build/pretrain).")] = None,
-    steps: Annotated[int, typer.Option(min=1)] = 4000,
-    clips: Annotated[int, typer.Option(min=10, help="Unlabelled clips to render.")] = 4000,
+    steps: Annotated[int, typer.Option(min=1)] = 8000,
+    clips: Annotated[
+        int, typer.Option(min=200, help="Unlabelled clips to render; the first 96 are held out.")
+    ] = 3200,
     batch_size: Annotated[int, typer.Option(min=1)] = 12,
     window_s: Annotated[float, typer.Option(help="Seconds of each excerpt.")] = 3.0,
     learning_rate: Annotated[float, typer.Option()] = 1e-3,
@@ -227,8 +229,9 @@ def pretrain(
     folder = out or home() / "build" / "pretrain"
     waves = made.render_unlabelled(clips, progress=console.is_terminal)
     made.pretrain(
-        waves,
+        waves[96:],
         folder,
+        val_waves=waves[:96],
         steps=steps,
         batch_size=batch_size,
         window_s=window_s,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 from genre_utils.errors import CacheError
@@ -57,10 +58,14 @@ def runs_dir(profile: str) -> Path:
 
 
 def recorded_dir(profile: str) -> Path | None:
-    """Committed run records of a profile (``book/results/<profile>``), or None outside a checkout."""
-    root = project_root()
-    folder = root / "book" / "results" / profile if root else None
-    return folder if folder and folder.is_dir() else None
+    """Recorded runs of a profile, or None if there are none.
+
+    ``book/results/<profile>`` of the checkout; outside of one, the same files as the package carries them.
+    """
+    root, installed = project_root(), find_spec("genre_utils_results")
+    places = [root / "book" / "results"] if root else []
+    places += [Path(place) for place in (installed.submodule_search_locations or [])] if installed else []
+    return next((place / profile for place in places if (place / profile).is_dir()), None)
 
 
 def package_data(*parts: str) -> Path:

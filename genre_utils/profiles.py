@@ -24,7 +24,7 @@ class Training:
         Fraction of all steps over which the rate rises from zero; it falls linearly afterwards.
     weight_decay : float
     patience : int
-        Epochs without a better validation macro accuracy before training stops.
+        Epochs without a better validation accuracy (of whole clips) before training stops.
     window_s : float
         Length of the excerpts the model is fed, in seconds. A clip's score is the mean over its windows.
     """
@@ -87,9 +87,9 @@ _MINI = Profile(
     clip_s=10.0,
     split="artist",
     backbone="shipped",
-    cnn=Training(epochs=12, batch_size=16, learning_rate=2e-3, window_s=5.0, patience=6),
+    cnn=Training(epochs=28, batch_size=8, learning_rate=1e-3, window_s=2.0, patience=28),
     head_only=Training(epochs=60, batch_size=32, learning_rate=3e-3, window_s=5.0, patience=15),
-    full=Training(epochs=6, batch_size=8, learning_rate=5e-4, window_s=4.0, patience=4),
+    full=Training(epochs=6, batch_size=8, learning_rate=5e-4, window_s=3.0, patience=6),
     about="the synthetic corpus, rendered on this machine; it needs no network, GPU or data set",
 )
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import librosa
 import matplotlib
 import numpy as np
 import pytest
@@ -57,6 +58,7 @@ FIGURES = {
     "spectra": lambda: plots.spectra({"22 050 Hz": (WAVE, RATE_HZ), "16 kHz": (WAVE[::2], 11_025)}, {"limit": 8000}),
     "wrong rate": lambda: plots.wrong_rate(WAVE),
     "statistics": lambda: plots.statistics_by_genre(RNG.normal(Y, 2), np.array(GENRES)[Y], "tempo", "BPM"),
+    "mel filters": lambda: plots.mel_filters(librosa.filters.mel(sr=RATE_HZ, n_fft=2048, n_mels=128), RATE_HZ),
     "map": lambda: plots.feature_map(RNG.normal(size=(120, 2)) + Y[:, None], np.array(GENRES)[Y]),
     "scores over time": lambda: plots.scores_over_time(PROBS[:9], np.arange(9) * 3 + 1.5, truth="jazz"),
     "similarities": lambda: plots.similarity_histogram(RNG.beta(2, 5, 5000), 0.9, np.array([0.97, 0.99])),
@@ -92,10 +94,12 @@ FIGURES = {
         ]
     ),
     "filters": lambda: plots.filter_grid(RNG.normal(size=(32, 3, 3)), title="of the first layer"),
+    "feature maps": lambda: plots.feature_maps(MEL, {"click lover": MEL - MEL.min(), "tone lover": MEL}, RATE_HZ),
     "class activation": lambda: plots.class_activation(MEL, RNG.random((8, 13)), RATE_HZ, genre="metal"),
     "receptive field": lambda: plots.receptive_field(KERNELS, STRIDES),
     "first layer": lambda: plots.first_layer_filters(RNG.normal(size=(64, 10))),
     "masks": lambda: plots.masked_spans(WAVE, RATE_HZ, MASK),
+    "masked mel": lambda: plots.masked_mel(MEL, RATE_HZ, 512, MASK),
     "codebooks": lambda: plots.codebook_usage(RNG.poisson(3, (2, 320))),
     "temperature": lambda: plots.temperature_curve(2.0, 0.5, 0.999995, 400_000),
     "layer probe": lambda: plots.layer_probe({"pre-trained": list(CURVE.values()), "random": list(CURVE.values())}),

@@ -98,11 +98,11 @@ def make_artist(genre: str, rng: np.random.Generator, *, borrow: float, name: st
         "drive": rng.uniform(*sound.drive),
         "brightness_hz": rng.uniform(*sound.brightness_hz),
         "reverb": rng.uniform(*sound.reverb),
-        "tilt_db": rng.normal(0, 1.5),
-        "noise_db": rng.uniform(-62, -36),
-        "low_cut_hz": rng.uniform(25, 130),
-        "crackle": rng.random() < {"blues": 0.35, "jazz": 0.3, "classical": 0.15, "country": 0.2}.get(genre, 0.06),
-        "hum": rng.random() < 0.08,
+        "tilt_db": rng.normal(0, 1.0),
+        "noise_db": rng.uniform(-76, -56),
+        "low_cut_hz": rng.uniform(25, 60),
+        "crackle": rng.random() < {"blues": 0.2, "jazz": 0.15, "classical": 0.05, "country": 0.1}.get(genre, 0.02),
+        "hum": rng.random() < 0.04,
     }
     title = name or f"The {rng.choice(_FIRST)} {rng.choice(_SECOND)}"
     return Artist(title, genre, choices, production, borrowed)
@@ -314,7 +314,7 @@ def compose(artist: Artist, rng: np.random.Generator, length_s: float) -> Piece:
     _drums(score, bars, drums)
     _bass(score, bars, bass, c["bass_program"])
     _comp(score, bars, comping, comp_program)
-    if rng.random() < 0.85:  # now and then an excerpt without its soloist or singer
+    if rng.random() < 0.92:  # now and then an excerpt without its soloist or singer
         _lead(score, bars, lead_style, c["lead_density"], SCALES[c["scale"]])
     programs = {BASS: c["bass_program"], COMP: comp_program, LEAD: lead_program}
     if c["pad_program"] is not None:

@@ -170,6 +170,8 @@ class Backbone(nn.Module):
 def _from_folder(source: str, revision: str | None) -> PreTrainedModel:
     # On CPUs the backward pass of plain attention is faster in bfloat16 than that of the fused one.
     options = {} if torch.cuda.is_available() else {"attn_implementation": "eager"}
+    # The library would keep half-precision weights as they are, and give the dtype on with the configuration.
+    options["dtype"] = torch.float32
     try:
         with quiet_library():
             model, info = AutoModel.from_pretrained(
@@ -193,7 +195,7 @@ def _from_folder(source: str, revision: str | None) -> PreTrainedModel:
             f"{source} holds a {type(model).__name__}, which is no raw-audio encoder: "
             "choose a wav2vec 2.0, HuBERT or WavLM checkpoint"
         )
-    return model.float()
+    return model
 
 
 def load_backbone(name: str = "shipped", revision: str | None = None, seed: int | None = None) -> Backbone:

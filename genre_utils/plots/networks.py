@@ -297,16 +297,23 @@ def layer_probe(curves: dict[str, Sequence[Interval]], baseline: Interval | None
 
 
 @figure_function
-def attention_distance(distances_s: np.ndarray) -> tuple[Figure, Axes]:
-    """How far each head looks: mean attended distance in seconds, shape (layers, heads)."""
+def attention_distance(distances_s: np.ndarray, everywhere_s: float | None = None) -> tuple[Figure, Axes]:
+    """How far each head looks: mean attended distance in seconds, shape (layers, heads).
+
+    `everywhere_s` is the distance of a head that looks at all frames equally; it is drawn as a dashed line.
+    """
     distances_s = np.asarray(distances_s)
     fig, ax = new_figure(2.8)
     for layer, row in enumerate(distances_s):
         jitter = np.linspace(-0.12, 0.12, len(row))
         ax.plot(layer + 1 + jitter, row, "o", color=BLUE, markersize=6, alpha=0.8)
         ax.hlines(row.mean(), layer + 0.75, layer + 1.25, color=RED)
+    if everywhere_s is not None:
+        ax.axhline(everywhere_s, color=GREY, linestyle="--", linewidth=1, label="looking everywhere equally")
+        ax.legend(loc="lower right")
     ax.set_xticks(range(1, len(distances_s) + 1))
-    ax.set(xlabel="Transformer layer (a dot per head, a line for their mean)", ylabel="distance (s)", ylim=(0, None))
+    top = 1.1 * max(distances_s.max(), everywhere_s or 0)
+    ax.set(xlabel="Transformer layer (a dot per head, a line for their mean)", ylabel="distance (s)", ylim=(0, top))
     describe(
         fig,
         f"Mean distance attended to, per head: layer 1 looks {distances_s[0].mean():.2f} seconds away on average, "
