@@ -49,9 +49,11 @@ test: $(STAMP)  ## lint, unit tests, and every notebook against its stored outpu
 lab: $(STAMP)  ## open the chapters in JupyterLab
 	@$(BIN)/jupyter lab --notebook-dir=. chapters
 
+refresh: NOTEBOOKS ?= $(sort $(wildcard chapters/[0-9]*.ipynb))
 refresh: $(STAMP)  ## run the committed chapters in place (mini, seed 0) and store their outputs
-	@TQDM_DISABLE=1 HF_HUB_OFFLINE=1 $(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.timeout=1800 \
-	  --ExecutePreprocessor.record_timing=False $(if $(NOTEBOOKS),$(NOTEBOOKS),$(sort $(wildcard chapters/[0-9]*.ipynb)))
+	@HF_HUB_OFFLINE=1 $(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.timeout=1800 \
+	  --ExecutePreprocessor.record_timing=False $(NOTEBOOKS)
+	@$(PY) tests/strip_stderr.py $(NOTEBOOKS)
 
 results: $(STAMP)  ## write the results table of README.md from book/results/
 	@$(PY) -m genre_utils results --profile "$(PROFILE)" --write README.md

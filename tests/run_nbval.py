@@ -25,7 +25,7 @@ def main(notebooks: list[str]) -> int:
     command += ["--nbval-sanitize-with", str(ROOT / "tests" / "nbval_sanitize.cfg")]
     with tempfile.TemporaryDirectory(prefix="genre-runs-") as fresh:
         # A fresh folder for models and records: training really runs, whatever was run here before.
-        environment = os.environ | {"GENRE_UTILS_RUNS": fresh, "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
+        environment = os.environ | {"GENRE_UTILS_RUNS": fresh, "HF_HUB_OFFLINE": "1"}
         run = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True)
         try:
             return run.wait(timeout=LIMIT_S)
