@@ -7,6 +7,7 @@ Exit codes: 0 done; 1 the work failed (a chapter, a page, a file); 2 the command
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -19,7 +20,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from genre_utils.errors import GenreError, RunError
-from genre_utils.profiles import PROFILES, check_seed, get_profile
+from genre_utils.profiles import BACKBONE_VARIABLE, PROFILES, check_seed, get_profile
 
 app = typer.Typer(
     help="Run, build and use the replication book.",
@@ -31,7 +32,22 @@ console = Console()
 errors = Console(stderr=True)
 
 ProfileOption = Annotated[str, typer.Option("--profile", help="One of: " + ", ".join(PROFILES) + ".")]
+BackboneOption = Annotated[
+    str,
+    typer.Option(
+        "--backbone",
+        help="Instead of the profile's: shipped, a folder, a fairseq .pt, torchaudio:WAV2VEC2_BASE, or a Hub "
+        "name (owner/name or owner/name@revision).",
+    ),
+]
 SeedOption = Annotated[str, typer.Option("--seed", help="Seed of the training (the split keeps its own).")]
+
+
+def use_backbone(name: str) -> None:
+    """Let this process and the kernels it starts use the backbone `name`; the profile's own if empty."""
+    if name:
+        path = Path(name).expanduser()
+        os.environ[BACKBONE_VARIABLE] = str(path.resolve()) if path.exists() else name
 
 
 @app.command()
@@ -39,11 +55,13 @@ def run(
     profile: ProfileOption = "mini",
     seed: SeedOption = "0",
     chapters: Annotated[str, typer.Option(help='For example "1,2,4", "2-4"; all if empty.')] = "",
+    backbone: BackboneOption = "",
     out: Annotated[Path | None, typer.Option(help="Folder of the executed notebooks.")] = None,
 ) -> None:
     """Run the chapters in order (papermill); executed notebooks go to build/chapters/PROFILE/."""
     from genre_utils import book
 
+    use_backbone(backbone)
     get_profile(profile)
     number = check_seed(seed)
     chosen = book.select_chapters(chapters, book.all_chapters())
@@ -120,12 +138,14 @@ def build(
 def predict(
     files: Annotated[list[Path], typer.Argument(help="Audio files, of any format soundfile reads.")],
     profile: ProfileOption = "mini",
+    backbone: BackboneOption = "",
     top: Annotated[int, typer.Option(min=1, max=10, help="How many genres to show.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
     """Guess the genre of your own files with the models of the last run."""
     from genre_utils.predict import load_predictors, predict_file
 
+    use_backbone(backbone)
     world = get_profile(profile)
     predictors = load_predictors(world)
     answers, failed = [], False
@@ -221,9 +241,8 @@ def pretrain(
     ship: Annotated[bool, typer.Option(help="Put the result into the package, as its backbone.")] = False,
 ) -> None:
     """Pre-train the small wav2vec 2.0 on rendered, unlabelled music; goes on where it was interrupted."""
-    import torch
-
     from genre_utils import pretrain as made
+    from genre_utils.device import default_device
     from genre_utils.paths import home
 
     folder = out or home() / "build" / "pretrain"
@@ -237,7 +256,7 @@ def pretrain(
         window_s=window_s,
         learning_rate=learning_rate,
         seed=check_seed(seed),
-        device="cuda" if torch.cuda.is_available() else "cpu",
+        device=default_device(),
     )
     console.print(f"The pre-trained model is in {folder}", soft_wrap=True, markup=False)
     if ship:

@@ -17,6 +17,7 @@ import numpy as np
 
 from genre_utils.audio import file_sha256, load_audio
 from genre_utils.corpora import Corpus
+from genre_utils.device import default_device
 from genre_utils.errors import CacheError
 from genre_utils.paths import cache_dir
 from genre_utils.profiles import Profile
@@ -470,7 +471,7 @@ def frozen_states(
     waves = np.ascontiguousarray(waves, dtype=np.float32)
     window = round(window_s * backbone.rate_hz) if window_s else waves.shape[1]
     window = min(window, waves.shape[1])
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = device or default_device()
     cache = Cache()
     base = {
         "backbone": str(backbone.fingerprint),

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from genre_utils.audio import load_audio
-from genre_utils.errors import RunError
+from genre_utils.errors import CheckpointError, RunError
 from genre_utils.features import MelSettings, clip_statistics, fit_length, frozen_states, mel_unit
 from genre_utils.paths import runs_dir
 from genre_utils.profiles import Profile
@@ -40,6 +40,11 @@ def _head_only(folder: Path, profile: Profile) -> Predictor:
     from genre_utils.training import load_model, predict_clips
 
     model, backbone = load_model(folder), load_backbone(profile.backbone, profile.backbone_revision)
+    if model.meta.get("backbone", backbone.fingerprint) != backbone.fingerprint:
+        raise CheckpointError(
+            f"the head in {folder} was trained on another backbone than {backbone.name}: name that one with --backbone, "
+            "or run chapter 4 again"
+        )
     states = partial(frozen_states, backbone, window_s=model.meta.get("window_s"), progress=False)
     return lambda hear: predict_clips(model, states(hear(backbone.rate_hz)[None]))[0]
 

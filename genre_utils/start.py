@@ -7,19 +7,11 @@ import os
 import platform
 import warnings
 
+from genre_utils.device import default_device
 from genre_utils.profiles import Profile, check_seed, get_profile
 
 # tqdm asks for ipywidgets, which the book does without: its plain bars are what we want.
 warnings.filterwarnings("ignore", message="IProgress not found")
-
-
-def device() -> str:
-    """The best device of this machine: ``cuda``, ``mps`` or ``cpu``."""
-    import torch
-
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def device_line() -> str:
@@ -28,9 +20,10 @@ def device_line() -> str:
     import torchaudio
     import transformers
 
-    name = torch.cuda.get_device_name() if device() == "cuda" else f"{os.cpu_count()} cores"
+    device = default_device()
+    name = torch.cuda.get_device_name() if device == "cuda" else f"{os.cpu_count()} cores"
     versions = f"torch {torch.__version__}, torchaudio {torchaudio.__version__}, transformers {transformers.__version__}"
-    return f"{device()} ({name}) · Python {platform.python_version()} · {versions}"
+    return f"{device} ({name}) · Python {platform.python_version()} · {versions}"
 
 
 def begin(profile: str, seed: object) -> tuple[Profile, int]:
@@ -46,12 +39,15 @@ def begin(profile: str, seed: object) -> tuple[Profile, int]:
     ProfileError
         If there is no such profile, or the seed is not a whole number.
     """
+    from threadpoolctl import threadpool_limits
     from transformers.utils import logging as transformers_logging
 
     from genre_utils.plots import set_style
 
     chosen, number = get_profile(profile), check_seed(seed)
     set_style()
+    # NumPy's and SciPy's matrices are small here: two threads of BLAS waiting for each other take several times longer.
+    threadpool_limits(1, user_api="blas")
     warnings.filterwarnings("ignore", category=FutureWarning)
     logging.getLogger("genre_utils").setLevel(logging.WARNING)
     transformers_logging.set_verbosity_error()

@@ -25,9 +25,11 @@ from torch import nn
 from tqdm import tqdm
 from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
+from genre_utils.device import default_device
 from genre_utils.errors import CheckpointError, GenreError, RunError
 from genre_utils.models.cnn import GenreCNN
-from genre_utils.models.wav2vec import GenreWav2Vec, HeadClassifier, quiet_library
+from genre_utils.models.sources import quiet_library
+from genre_utils.models.wav2vec import GenreWav2Vec, HeadClassifier
 from genre_utils.profiles import Training
 
 WEIGHTS, CONFIG, FIT = "model.safetensors", "config.json", "fit.json"
@@ -39,10 +41,10 @@ def set_seed(seed: int) -> None:
     transformers.set_seed(seed)
 
 
-def precision_of(device: torch.device | str) -> str:
-    """Fastest safe arithmetic of `device`: "bf16" where the hardware has it, "fp16" on older GPUs, else
+def precision_of(device: torch.device | str | None = None) -> str:
+    """Fastest safe arithmetic of `device` (this machine's, if None): "bf16" where the hardware has it, "fp16" on older GPUs, else
     "fp32"."""
-    device = torch.device(device)
+    device = torch.device(device or default_device())
     if device.type == "cuda":
         return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"
     native = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
@@ -361,7 +363,7 @@ def _arguments(folder: Path, training: Training, seed: int, precision: str) -> T
         lr_scheduler_type="linear",
         bf16=precision == "bf16",
         fp16=precision == "fp16",
-        use_cpu=not torch.cuda.is_available(),
+        use_cpu=default_device() == "cpu",
         seed=seed,
         data_seed=seed,
         eval_strategy="epoch",
@@ -376,7 +378,7 @@ def _arguments(folder: Path, training: Training, seed: int, precision: str) -> T
         report_to="none",
         disable_tqdm=True,
         remove_unused_columns=False,
-        dataloader_pin_memory=torch.cuda.is_available(),
+        dataloader_pin_memory=default_device() == "cuda",
         label_names=["labels"],
     )
 
@@ -431,8 +433,7 @@ def fit(
     if not any(p.requires_grad for p in model.parameters()):
         raise GenreError("nothing to train: every parameter of the model is frozen")
     folder = Path(out_dir)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    precision = precision_of(device) if precision == "auto" else precision
+    precision = precision_of() if precision == "auto" else precision
     train.train, train.seed = True, seed
     key = _key(model, train, val, training, seed, precision)
     checkpoints = folder / "checkpoints"
@@ -460,7 +461,7 @@ def fit(
 
 
 def _train(model, train, val, training, seed, checkpoints: Path, progress, precision, callbacks) -> FitResult:
-    watcher = _Watcher(train, progress)
+    watcher, on_gpu = _Watcher(train, progress), default_device() == "cuda"
     if isinstance(model, GenreCNN):
         model.to(memory_format=torch.channels_last)
     with _quiet():
@@ -478,7 +479,7 @@ def _train(model, train, val, training, seed, checkpoints: Path, progress, preci
         # the
         # number of items itself; with gradient accumulation it would then train on a multiple of the loss.
         trainer.model_accepts_loss_kwargs = False
-        if torch.cuda.is_available():
+        if on_gpu:
             torch.cuda.reset_peak_memory_stats()
         trainer.epoch_began = time.perf_counter()
         try:
@@ -491,7 +492,6 @@ def _train(model, train, val, training, seed, checkpoints: Path, progress, preci
     history = _history(trainer.state.log_history)
     best_step = trainer.state.best_global_step or trainer.state.global_step
     steps_per_epoch = math.ceil(len(train) / (training.batch_size * max(1, trainer.args.n_gpu)))
-    on_gpu = torch.cuda.is_available()
     return FitResult(
         model=model.eval(),
         history=history,

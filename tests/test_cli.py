@@ -143,7 +143,9 @@ def test_an_interrupted_run_exits_130_and_takes_its_kernel_along(checkout):
         "import os, pathlib, time; pathlib.Path('pid').write_text(str(os.getpid())); time.sleep(90)",
     )
     command = [sys.executable, "-m", "genre_utils", "run", "--chapters", "1"]
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job may be ignoring Ctrl-C
     running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    signal.signal(signal.SIGINT, before)
     pid_file = checkout / "chapters" / "pid"
     for _ in range(600):
         if pid_file.is_file() and pid_file.read_text():

@@ -57,7 +57,7 @@ _TITLES = ("Before the Rain", "Slow Train", "Nine Doors", "Glass Hill", "Borrowe
            "Paper Moon Road", "Kerosene", "Fault Line", "Open Water", "Last Call", "Seven Bridges", "Undertow")
 
 
-def make_artist(genre: str, rng: np.random.Generator, *, borrow: float, name: str | None = None) -> Artist:
+def make_artist(genre: str, rng: np.random.Generator, *, borrow: float) -> Artist:
     """An artist of `genre` who takes each borrowable trait from a neighbouring genre with chance `borrow`."""
     own = STYLES[genre]
     borrowed = tuple(trait for trait in BORROWABLE if rng.random() < borrow)
@@ -104,8 +104,8 @@ def make_artist(genre: str, rng: np.random.Generator, *, borrow: float, name: st
         "crackle": rng.random() < {"blues": 0.2, "jazz": 0.15, "classical": 0.05, "country": 0.1}.get(genre, 0.02),
         "hum": rng.random() < 0.04,
     }
-    title = name or f"The {rng.choice(_FIRST)} {rng.choice(_SECOND)}"
-    return Artist(title, genre, choices, production, borrowed)
+    name = f"The {rng.choice(_FIRST)} {rng.choice(_SECOND)}"
+    return Artist(name, genre, choices, production, borrowed)
 
 
 def title(rng: np.random.Generator) -> str:

@@ -5,22 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
 from pathlib import Path
 
 import torch
 from safetensors.torch import save
 from torch import nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel, Wav2Vec2Config
-from transformers.utils import logging as library_logging
 
 from genre_utils.errors import CheckpointError, GenreError
+from genre_utils.models import sources
 from genre_utils.paths import package_data
 
 RATE_HZ = 16_000
-#: Names of weights a checkpoint may lack: only masking in training uses them.
-OPTIONAL_WEIGHTS = {"masked_spec_embed"}
 HEADS = ("linear", "mlp", "weighted")
 POOLINGS = ("mean", "mean+std")
 
@@ -87,21 +84,6 @@ def save_backbone(model: PreTrainedModel, folder: Path | str) -> Path:
     return folder
 
 
-@contextmanager
-def quiet_library() -> Iterator[None]:
-    """Keep transformers' loading bars and reports off the page; what matters in them is checked and
-    raised."""
-    level, bars = library_logging.get_verbosity(), library_logging.is_progress_bar_enabled()
-    library_logging.set_verbosity_error()
-    library_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        library_logging.set_verbosity(level)
-        if bars:
-            library_logging.enable_progress_bar()
-
-
 class Backbone(nn.Module):
     """A raw-audio encoder of the library (wav2vec 2.0, HuBERT, WavLM ...) that takes plain 16 kHz waveforms.
 
@@ -162,40 +144,12 @@ class Backbone(nn.Module):
             )
         waves = waves - waves.mean(dim=-1, keepdim=True)
         waves = waves / (waves.var(dim=-1, keepdim=True, unbiased=False) + 1e-7).sqrt()
-        return self.model(waves, output_hidden_states=True).hidden_states
+        out = self.model(waves, output_hidden_states=True)
+        # The layouts that normalise before each block (the "large" ones) end with one more normalisation, which the
+        # library's list of states leaves out.
+        return (*out.hidden_states[:-1], out.last_hidden_state)
 
     forward = hidden_states
-
-
-def _from_folder(source: str, revision: str | None) -> PreTrainedModel:
-    # On CPUs the backward pass of plain attention is faster in bfloat16 than that of the fused one.
-    options = {} if torch.cuda.is_available() else {"attn_implementation": "eager"}
-    # The library would keep half-precision weights as they are, and give the dtype on with the configuration.
-    options["dtype"] = torch.float32
-    try:
-        with quiet_library():
-            model, info = AutoModel.from_pretrained(
-                source, revision=revision, output_loading_info=True, **options
-            )
-    except Exception as error:  # the library raises many kinds for missing, corrupt and mismatched files
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(
-            f"cannot load a backbone from {source}: {reason} "
-            "Check that it is a folder with config.json and model.safetensors of one architecture, or a Hub name "
-            "that can be reached; backbone 'shipped' always works offline."
-        ) from error
-    missing = sorted(k for k in info["missing_keys"] if k.split(".")[-1] not in OPTIONAL_WEIGHTS)
-    if missing:
-        raise CheckpointError(
-            f"{source} is a checkpoint of another architecture: it lacks {len(missing)} of the weights that its "
-            f"config.json describes (for example {missing[0]}). Download or export it again."
-        )
-    if not hasattr(model, "_get_feat_extract_output_lengths"):
-        raise CheckpointError(
-            f"{source} holds a {type(model).__name__}, which is no raw-audio encoder: "
-            "choose a wav2vec 2.0, HuBERT or WavLM checkpoint"
-        )
-    return model
 
 
 def load_backbone(name: str = "shipped", revision: str | None = None, seed: int | None = None) -> Backbone:
@@ -204,9 +158,9 @@ def load_backbone(name: str = "shipped", revision: str | None = None, seed: int 
     Parameters
     ----------
     name : str
-        ``"shipped"`` (the book's own), ``"random"`` (the same network, untrained), a folder, or a Hub name
-        such
-        as ``facebook/wav2vec2-base``.
+        ``"shipped"`` (the book's own), ``"random"`` (the same network, untrained), a folder, a fairseq checkpoint
+        (``….pt``), a bundle of torchaudio (``torchaudio:WAV2VEC2_BASE``), or the Hub name of any raw-audio
+        encoder of the library, such as ``facebook/wav2vec2-base``.
     revision : str, optional
         Commit of a Hub model.
     seed : int, optional
@@ -226,9 +180,22 @@ def load_backbone(name: str = "shipped", revision: str | None = None, seed: int 
                 f"{folder / 'model.safetensors'} is missing: reinstall the package, "
                 "or make it again with genre_utils.pretrain"
             )
-        return Backbone(_from_folder(str(folder), None), "shipped").eval()
-    folder = Path(name).expanduser()
-    return Backbone(_from_folder(str(folder) if folder.is_dir() else name, revision), name).eval()
+        return Backbone(sources.from_folder(folder), "shipped").eval()
+    path = Path(name).expanduser()
+    if name.startswith(sources.TORCHAUDIO):
+        model = sources.from_torchaudio(name.removeprefix(sources.TORCHAUDIO))
+    elif path.is_dir():
+        model = sources.from_folder(path)
+    elif path.suffix == ".pt":
+        model = sources.from_fairseq(path)
+    elif re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        model = sources.from_folder(sources.hub_folder(name, revision), name)
+    else:
+        raise CheckpointError(
+            f"no backbone {name!r}: give 'shipped', a folder, a fairseq file (.pt), torchaudio:WAV2VEC2_BASE, or a Hub "
+            "name such as facebook/wav2vec2-base"
+        )
+    return Backbone(model, name).eval()
 
 
 def random_backbone(seed: int, like: Backbone | None = None) -> Backbone:

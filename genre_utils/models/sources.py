@@ -1,0 +1,213 @@
+"""Where the weights of a backbone come from: a folder, the Hub, a fairseq file, or a bundle of torchaudio."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from transformers import AutoModel, PreTrainedModel, Wav2Vec2Config, Wav2Vec2Model
+from transformers.utils import logging as library_logging
+
+from genre_utils.device import default_device
+from genre_utils.errors import CheckpointError
+from genre_utils.models.fairseq import load_fairseq
+
+#: Names of weights a checkpoint may lack: only masking in training uses them.
+OPTIONAL_WEIGHTS = {"masked_spec_embed"}
+#: How a bundle of torchaudio is named, for example ``torchaudio:WAV2VEC2_BASE``.
+TORCHAUDIO = "torchaudio:"
+
+
+@contextmanager
+def quiet_library() -> Iterator[None]:
+    """Keep transformers' loading bars and reports off the page; what matters in them is checked and raised."""
+    level, bars = library_logging.get_verbosity(), library_logging.is_progress_bar_enabled()
+    library_logging.set_verbosity_error()
+    library_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        library_logging.set_verbosity(level)
+        if bars:
+            library_logging.enable_progress_bar()
+
+
+def from_folder(folder: Path | str, name: str | None = None) -> PreTrainedModel:
+    """The raw-audio encoder in a folder with ``config.json`` and weights, in float32.
+
+    Safetensors are preferred; a ``pytorch_model.bin`` is read with ``weights_only``; no code of the folder runs.
+
+    Parameters
+    ----------
+    folder : path
+    name : str, optional
+        What errors call it; the folder by default.
+
+    Raises
+    ------
+    CheckpointError
+        If weights are missing or corrupt, belong to another architecture, or are those of no audio encoder.
+    """
+    name = name or str(folder)
+    # On CPUs the backward pass of plain attention is faster in bfloat16 than that of the fused one.
+    options = {} if default_device() == "cuda" else {"attn_implementation": "eager"}
+    # The library would keep half-precision weights as they are, and give the dtype on with the configuration.
+    options["dtype"] = torch.float32
+    try:
+        with quiet_library():
+            model, info = AutoModel.from_pretrained(
+                folder, output_loading_info=True, local_files_only=True, trust_remote_code=False, **options
+            )
+    except Exception as error:  # the library raises many kinds for missing, corrupt and mismatched files
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(
+            f"cannot load a backbone from {name}: {reason} "
+            "Check that it is a folder with config.json and model.safetensors of one architecture, or a Hub name "
+            "that can be reached; backbone 'shipped' always works offline."
+        ) from error
+    missing = sorted(k for k in info["missing_keys"] if k.split(".")[-1] not in OPTIONAL_WEIGHTS)
+    if missing:
+        raise CheckpointError(
+            f"{name} is a checkpoint of another architecture: it lacks {len(missing)} of the weights that its "
+            f"config.json describes (for example {missing[0]}). Download or export it again."
+        )
+    if not hasattr(model, "_get_feat_extract_output_lengths"):
+        raise CheckpointError(
+            f"{name} holds a {type(model).__name__}, which is no raw-audio encoder: "
+            "choose a wav2vec 2.0, HuBERT, WavLM or data2vec-audio checkpoint"
+        )
+    return model
+
+
+def _cached(repo: str, revision: str | None) -> Path | None:
+    """The complete copy of `repo` in the Hub's cache on this machine, or None."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        folder = Path(snapshot_download(repo, revision=revision, local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
+    weights = [*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")]
+    return folder if (folder / "config.json").is_file() and weights else None
+
+
+def hub_folder(repo: str, revision: str | None = None) -> Path:
+    """Configuration and weights of a Hub model, from the cache or else downloaded with a progress bar.
+
+    What is in the Hub's cache is used without asking the Hub. A download that was cut is resumed by the next
+    call. If a repository holds safetensors, nothing else is downloaded.
+
+    Parameters
+    ----------
+    repo : str
+        ``owner/name``.
+    revision : str, optional
+        Commit, branch or tag; the main branch by default.
+
+    Raises
+    ------
+    CheckpointError
+        If the Hub cannot be reached, does not know the model or the revision, or does not let you have it.
+    """
+    from huggingface_hub import errors, list_repo_files, snapshot_download
+
+    if (cached := _cached(repo, revision)) is not None:
+        return cached
+    where = repo + (f" at revision {revision}" if revision else "")
+    try:
+        files = list_repo_files(repo, revision=revision)
+        weights = [file for file in files if re.fullmatch(r"model[\w.-]*\.safetensors(\.index\.json)?", file)]
+        weights = weights or [f for f in files if re.fullmatch(r"pytorch_model[\w.-]*\.bin(\.index\.json)?", f)]
+        if not weights or "config.json" not in files:
+            raise CheckpointError(f"{where} on the Hub holds no config.json with model.safetensors or pytorch_model.bin")
+        return Path(snapshot_download(repo, revision=revision, allow_patterns=["config.json", *weights]))
+    except errors.GatedRepoError as error:
+        reason = "is gated: accept its terms on the Hub and log in with `hf auth login`"
+        raise CheckpointError(f"{where} {reason}") from error
+    except errors.RepositoryNotFoundError as error:  # the Hub answers 401 to strangers who ask for unknown names
+        reason = "is not known to the Hub, or is private: check the name, or log in with `hf auth login`"
+        raise CheckpointError(f"{where} {reason}") from error
+    except errors.RevisionNotFoundError as error:
+        raise CheckpointError(f"{where}: the Hub knows the model but not this revision") from error
+    except CheckpointError:
+        raise
+    except Exception as error:  # offline mode, time-outs, broken connections, full disks: many kinds
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(
+            f"cannot load a backbone from {where}: the Hub could not be reached or broke off ({reason}). Run it again "
+            "(what has arrived is kept), or give a folder; backbone 'shipped' always works offline."
+        ) from error
+
+
+def from_fairseq(path: Path) -> PreTrainedModel:
+    """The encoder of a fairseq pre-training checkpoint (:mod:`genre_utils.models.fairseq`)."""
+    return load_fairseq(path).wav2vec2
+
+
+def from_torchaudio(bundle: str) -> PreTrainedModel:
+    """The encoder of a pipeline bundle of torchaudio, for example ``WAV2VEC2_BASE`` (downloads its weights).
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such bundle, it is no wav2vec 2.0, or its weights cannot be had.
+    """
+    import torchaudio
+
+    known = [name for name in dir(torchaudio.pipelines) if name.startswith("WAV2VEC2_") and "ASR" not in name]
+    if bundle not in known:
+        raise CheckpointError(f"torchaudio has no wav2vec 2.0 bundle {bundle!r}: choose one of {', '.join(known)}")
+    try:
+        theirs = getattr(torchaudio.pipelines, bundle).get_model()
+    except Exception as error:  # urllib, torch.hub and torch raise different kinds
+        raise CheckpointError(
+            f"the weights of torchaudio's {bundle} could not be downloaded ({type(error).__name__}: {error}). "
+            "Run it again, or choose backbone 'shipped', which works offline."
+        ) from error
+    return convert_torchaudio(theirs)
+
+
+def convert_torchaudio(theirs: torch.nn.Module) -> Wav2Vec2Model:
+    """A :class:`torchaudio.models.Wav2Vec2Model` as the library's model: same weights, same states.
+
+    Some bundles come wrapped in a module that normalises the input, which :class:`Backbone` does anyhow.
+    """
+    theirs = getattr(theirs, "model", theirs)
+    transformer = theirs.encoder.transformer
+    block, convolutions = transformer.layers[0], theirs.feature_extractor.conv_layers
+    position = transformer.pos_conv_embed.conv
+    config = Wav2Vec2Config(
+        conv_dim=[layer.conv.out_channels for layer in convolutions],
+        conv_kernel=[layer.conv.kernel_size[0] for layer in convolutions],
+        conv_stride=[layer.conv.stride[0] for layer in convolutions],
+        conv_bias=convolutions[0].conv.bias is not None,
+        feat_extract_norm="group" if convolutions[1].layer_norm is None else "layer",
+        do_stable_layer_norm=bool(block.layer_norm_first),
+        hidden_size=block.attention.embed_dim,
+        num_hidden_layers=len(transformer.layers),
+        num_attention_heads=block.attention.num_heads,
+        intermediate_size=block.feed_forward.intermediate_dense.out_features,
+        num_conv_pos_embeddings=position.kernel_size[0],
+        num_conv_pos_embedding_groups=position.groups,
+    )
+    model = Wav2Vec2Model(config)
+    renames = (
+        (r"^encoder\.feature_projection\.", "feature_projection."),
+        (r"^encoder\.transformer\.", "encoder."),
+        (r"\.weight_g$", ".parametrizations.weight.original0"),
+        (r"\.weight_v$", ".parametrizations.weight.original1"),
+    )
+    weights = {"masked_spec_embed": model.masked_spec_embed.detach()}  # torchaudio does not keep it
+    for name, tensor in theirs.state_dict().items():
+        for pattern, replacement in renames:
+            name = re.sub(pattern, replacement, name)
+        weights[name] = tensor
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(f"torchaudio's model is laid out otherwise than a wav2vec 2.0: {error}") from error
+    return model.eval()

@@ -1,0 +1,118 @@
+"""A Hub on the loopback interface: what huggingface_hub asks of the real one, from a folder, with faults on demand."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+class LoopbackHub:
+    """Serves each folder ``root/<owner>/<name>`` as a model repository of one commit.
+
+    Attributes
+    ----------
+    asked : list of str
+        Method and path of every request.
+    status : dict
+        Repository -> HTTP status to answer instead ("401", "404" ...).
+    cut : int
+        That many downloads of weights end after half of what was asked for.
+    delay_s : float
+        Pause before each 16 KiB of a file.
+    """
+
+    def __init__(self, root: Path):
+        self.root, self.asked, self.status, self.cut, self.delay_s = root, [], {}, 0, 0.0
+        hub = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                hub.answer(self, body=True)
+
+            def do_HEAD(self):
+                hub.answer(self, body=False)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+    def answer(self, request: BaseHTTPRequestHandler, body: bool) -> None:
+        path = request.path.split("?")[0]
+        self.asked.append(f"{request.command} {path}")
+        parts = path.strip("/").split("/")
+        api = parts[:2] == ["api", "models"]
+        repo = "/".join(parts[2:4] if api else parts[:2])
+        folder = self.root / repo
+        code = self.status.get(repo)
+        if code or not folder.is_dir():
+            kind = {"401": "GatedRepo"}.get(code, "RepoNotFound")
+            return self.send(request, int(code or 404), b"{}", {"X-Error-Code": kind}, body)
+        revision = parts[parts.index("revision") + 1] if "revision" in parts else None
+        if "resolve" in parts:
+            revision = parts[3]
+        if revision not in (None, "main", COMMIT):
+            return self.send(request, 404, b"{}", {"X-Error-Code": "RevisionNotFound"}, body)
+        if api:
+            names = sorted(file.name for file in folder.iterdir())
+            about = {"id": repo, "modelId": repo, "sha": COMMIT, "siblings": [{"rfilename": name} for name in names],
+                     "private": False, "tags": [], "downloads": 0, "likes": 0}  # fmt: skip
+            return self.send(request, 200, json.dumps(about).encode(), {"Content-Type": "application/json"}, body)
+        file = folder / parts[-1]
+        if not file.is_file():
+            return self.send(request, 404, b"{}", {"X-Error-Code": "EntryNotFound"}, body)
+        return self.send_file(request, file, body)
+
+    def send(self, request, code: int, content: bytes, headers: dict, body: bool) -> None:
+        request.send_response(code)
+        for name, value in (headers | {"Content-Length": str(len(content)), "X-Repo-Commit": COMMIT}).items():
+            request.send_header(name, value)
+        request.end_headers()
+        if body:
+            request.wfile.write(content)
+
+    def send_file(self, request, file: Path, body: bool) -> None:
+        content = file.read_bytes()
+        start = int((request.headers.get("Range") or "bytes=0-").removeprefix("bytes=").split("-")[0])
+        rest = content[start:]
+        request.send_response(206 if start else 200)
+        headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes",
+                   "Content-Length": str(len(rest))}  # fmt: skip
+        if start:
+            headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        for name, value in headers.items():
+            request.send_header(name, value)
+        request.end_headers()
+        if not body:
+            return
+        if self.cut and file.suffix in (".safetensors", ".bin"):
+            self.cut -= 1
+            request.wfile.write(rest[: len(rest) // 2])
+            request.wfile.flush()
+            request.close_connection = True
+            request.connection.shutdown(2)
+            return
+        for at in range(0, len(rest), 1 << 14):
+            time.sleep(self.delay_s)
+            request.wfile.write(rest[at : at + (1 << 14)])
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[LoopbackHub]:
+        thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield self
+        finally:
+            self.server.shutdown()
+            self.server.server_close()
