@@ -21,8 +21,10 @@ class LoopbackHub:
     ----------
     asked : list of str
         Method and path of every request.
+    resumed : list of str
+        Files of which only the rest was asked for.
     status : dict
-        Repository -> HTTP status to answer instead ("401", "404" ...).
+        Repository -> HTTP status to answer instead.
     cut : int
         That many downloads of weights end after half of what was asked for.
     delay_s : float
@@ -30,7 +32,10 @@ class LoopbackHub:
     """
 
     def __init__(self, root: Path):
-        self.root, self.asked, self.status, self.cut, self.delay_s = root, [], {}, 0, 0.0
+        self.root, self.cut, self.delay_s = root, 0, 0.0
+        self.asked: list[str] = []
+        self.resumed: list[str] = []
+        self.status: dict[str, int] = {}
         hub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -41,6 +46,10 @@ class LoopbackHub:
 
             def do_HEAD(self):
                 hub.answer(self, body=False)
+
+            def do_POST(self):
+                self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                hub.answer(self, body=True)
 
             def log_message(self, *_):
                 pass
@@ -57,13 +66,16 @@ class LoopbackHub:
         folder = self.root / repo
         code = self.status.get(repo)
         if code or not folder.is_dir():
-            kind = {"401": "GatedRepo"}.get(code, "RepoNotFound")
-            return self.send(request, int(code or 404), b"{}", {"X-Error-Code": kind}, body)
-        revision = parts[parts.index("revision") + 1] if "revision" in parts else None
-        if "resolve" in parts:
-            revision = parts[3]
+            kind = {401: {"X-Error-Code": "GatedRepo"}, None: {"X-Error-Code": "RepoNotFound"}}.get(code, {})
+            return self.send(request, code or 404, b"{}", kind, body)
+        at = {"revision", "tree", "paths-info", "resolve"}.intersection(parts)
+        revision = parts[parts.index(at.pop()) + 1] if at else None
         if revision not in (None, "main", COMMIT):
             return self.send(request, 404, b"{}", {"X-Error-Code": "RevisionNotFound"}, body)
+        if "tree" in parts or "paths-info" in parts:
+            files = [{"type": "file", "path": file.name, "size": file.stat().st_size, "oid": "0" * 40}
+                     for file in sorted(folder.iterdir())]  # fmt: skip
+            return self.send(request, 200, json.dumps(files).encode(), {"Content-Type": "application/json"}, body)
         if api:
             names = sorted(file.name for file in folder.iterdir())
             about = {"id": repo, "modelId": repo, "sha": COMMIT, "siblings": [{"rfilename": name} for name in names],
@@ -90,6 +102,7 @@ class LoopbackHub:
         headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes",
                    "Content-Length": str(len(rest))}  # fmt: skip
         if start:
+            self.resumed.append(file.name)
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
         for name, value in headers.items():
             request.send_header(name, value)
