@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny_wav2vec import TINY
 from transformers import Wav2Vec2ForPreTraining
 
 from genre_utils.errors import CheckpointError
@@ -103,11 +104,7 @@ def fairseq_names(model: Wav2Vec2ForPreTraining) -> dict[str, torch.Tensor]:
 def saved(tmp_path):
     """A library model, and a file of it as fairseq would have written it."""
     torch.manual_seed(0)
-    model = Wav2Vec2ForPreTraining(
-        small_config(conv_dim=(8,) * 7, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
-                     intermediate_size=24, num_conv_pos_embeddings=8, num_conv_pos_embedding_groups=2,
-                     num_codevectors_per_group=4, codevector_dim=8, proj_codevector_dim=8)
-    ).eval()  # fmt: skip
+    model = Wav2Vec2ForPreTraining(small_config(**TINY)).eval()
     header = {
         "_name": "wav2vec2", "encoder_layers": 2, "encoder_embed_dim": 16, "encoder_ffn_embed_dim": 24,
         "encoder_attention_heads": 2, "conv_feature_layers": "[(8,10,5)] + [(8,3,2)]*4 + [(8,2,2)]*2",

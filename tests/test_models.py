@@ -10,12 +10,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
+from tiny_wav2vec import TINY
 from transformers import Wav2Vec2ForPreTraining
 
 from genre_utils.errors import CheckpointError, GenreError
 from genre_utils.models.cnn import GenreCNN
 from genre_utils.models.wav2vec import (
     Backbone,
+    GenreHead,
     GenreWav2Vec,
     HeadClassifier,
     load_backbone,
@@ -26,32 +28,28 @@ from genre_utils.models.wav2vec import (
     trainable_parameters,
 )
 
-TINY = {
-    "conv_dim": (8,) * 7,
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 24,
-    "num_conv_pos_embeddings": 8,
-    "num_conv_pos_embedding_groups": 2,
-    "num_codevectors_per_group": 4,
-    "codevector_dim": 8,
-    "proj_codevector_dim": 8,
-    "hidden_dropout": 0.3,
-    "layerdrop": 0.3,
-    "mask_time_prob": 0.4,
-}
+LIVELY = TINY | {"hidden_dropout": 0.3, "layerdrop": 0.3, "mask_time_prob": 0.4}
 
 
 @pytest.fixture
 def checkpoint(tmp_path):
     """A folder with a tiny pre-trained wav2vec 2.0, as pretrain() leaves it."""
     torch.manual_seed(0)
-    return save_backbone(Wav2Vec2ForPreTraining(small_config(**TINY)), tmp_path / "tiny")
+    return save_backbone(Wav2Vec2ForPreTraining(small_config(**LIVELY)), tmp_path / "tiny")
 
 
 def test_the_network_of_the_study_has_654282_parameters():
     assert sum(p.numel() for p in GenreCNN().parameters()) == 654_282
+
+
+def test_the_head_of_the_study_has_598282_parameters_and_may_pool_first():
+    head = GenreHead(13, 2 * 768, head="study").eval()
+    assert sum(p.numel() for p in head.parameters()) == 598_282
+    frames = torch.randn(3, 50, 768)
+    states = 12 * [torch.randn_like(frames)] + [frames]
+    first, activation, last = head.classify
+    framewise = last(activation(first(frames).mean(dim=1)))
+    torch.testing.assert_close(head(pool_states(states)), framewise, atol=1e-5, rtol=1e-4)
 
 
 @settings(deadline=None, max_examples=12)
@@ -111,7 +109,7 @@ def test_random_backbones_differ_by_seed_and_leave_the_global_generator_alone():
 
 
 def test_a_backbone_is_read_back_from_its_folder(checkpoint):
-    library = Wav2Vec2ForPreTraining(small_config(**TINY))
+    library = Wav2Vec2ForPreTraining(small_config(**LIVELY))
     library.load_state_dict(load_file(checkpoint / "model.safetensors"))
     backbone = load_backbone(str(checkpoint))
     wave = torch.randn(1, 8000)
@@ -127,7 +125,7 @@ def test_loading_prints_nothing(checkpoint, capfd):
 
 
 def test_half_precision_weights_load_as_single(checkpoint):
-    library = Wav2Vec2ForPreTraining(small_config(**TINY)).half()
+    library = Wav2Vec2ForPreTraining(small_config(**LIVELY)).half()
     save_backbone(library, checkpoint)
     assert {p.dtype for p in load_backbone(str(checkpoint)).parameters()} == {torch.float32}
 
@@ -214,7 +212,7 @@ def test_unknown_heads_and_parts_are_refused():
 
 def tiny_model() -> GenreWav2Vec:
     torch.manual_seed(0)
-    return GenreWav2Vec(Backbone(Wav2Vec2ForPreTraining(small_config(**TINY)).wav2vec2, "tiny"), 3)
+    return GenreWav2Vec(Backbone(Wav2Vec2ForPreTraining(small_config(**LIVELY)).wav2vec2, "tiny"), 3)
 
 
 def step(model: GenreWav2Vec) -> dict[str, bool]:

@@ -10,6 +10,7 @@ import pytest
 import torch
 import torchaudio
 from loopback_hub import COMMIT, LoopbackHub
+from tiny_wav2vec import ENCODER, TINY
 from transformers import (
     BertConfig,
     BertModel,
@@ -27,15 +28,11 @@ from genre_utils.errors import CheckpointError
 from genre_utils.models import sources
 from genre_utils.models.wav2vec import Backbone, load_backbone
 
-SIZE = {
-    "conv_dim": (8,) * 7, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24,
-    "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2,
-}  # fmt: skip
 ENCODERS = {
-    "wav2vec2": (Wav2Vec2ForPreTraining, Wav2Vec2Config(**SIZE, num_codevectors_per_group=4, codevector_dim=8)),
-    "hubert": (HubertModel, HubertConfig(**SIZE)),
-    "wavlm": (WavLMModel, WavLMConfig(**SIZE)),
-    "data2vec": (Data2VecAudioModel, Data2VecAudioConfig(**SIZE | {"num_conv_pos_embeddings": 2})),
+    "wav2vec2": (Wav2Vec2ForPreTraining, Wav2Vec2Config(**TINY)),
+    "hubert": (HubertModel, HubertConfig(**ENCODER)),
+    "wavlm": (WavLMModel, WavLMConfig(**ENCODER)),
+    "data2vec": (Data2VecAudioModel, Data2VecAudioConfig(**ENCODER | {"num_conv_pos_embeddings": 2})),
 }
 #: What a person does, in a process of its own: load backbones and print, for each, its fingerprint or the error.
 LOAD = """
@@ -59,7 +56,7 @@ def repositories(tmp_path_factory):
         torch.manual_seed(0)
         cls(config).save_pretrained(root / "lab" / name)
     # The Hub's client writes to disk by pieces of 10 MB: only a larger file can be half there.
-    HubertModel(HubertConfig(**SIZE | {"intermediate_size": 100_000})).save_pretrained(root / "lab" / "big")
+    HubertModel(HubertConfig(**ENCODER | {"intermediate_size": 100_000})).save_pretrained(root / "lab" / "big")
     torch.manual_seed(0)
     old = ENCODERS["wav2vec2"][0](ENCODERS["wav2vec2"][1])
     old.config.save_pretrained(root / "lab" / "old")

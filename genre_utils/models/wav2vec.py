@@ -18,7 +18,7 @@ from genre_utils.models import sources
 from genre_utils.paths import package_data
 
 RATE_HZ = 16_000
-HEADS = ("linear", "mlp", "weighted")
+HEADS = ("linear", "mlp", "weighted", "study")
 POOLINGS = ("mean", "mean+std")
 
 
@@ -227,18 +227,22 @@ def pool_states(hidden_states: tuple[torch.Tensor, ...]) -> torch.Tensor:
 class GenreHead(nn.Module):
     """From pooled states of all layers to genre scores: (b, layers, 2 * h) -> (b, n_genres).
 
-    Each pooled feature is standardised with running statistics first: frozen states have very unequal scales.
+    Each pooled feature is standardised with running statistics first: frozen states have very unequal scales. The
+    study's own head does without, and knows the mean alone.
 
     Parameters
     ----------
     layers, features : int
         Shape of one clip's pooled states (layers counts the Transformer's input too).
-    head : {"linear", "mlp", "weighted"}
-        One linear layer, one hidden layer of 256, or a linear layer on a learnt weighting of all layers
-        (the SUPERB probe, Yang et al. 2021, https://arxiv.org/abs/2105.01051).
+    head : {"linear", "mlp", "weighted", "study"}
+        One linear layer, one hidden layer of 256, a linear layer on a learnt weighting of all layers (the SUPERB
+        probe, Yang et al. 2021, https://arxiv.org/abs/2105.01051), or the study's: a linear layer of full width
+        on every frame, the mean over time, GELU, a linear layer (598,282 parameters on 768-wide states). Its mean
+        and its first layer may change places, both being linear, so it can read pooled states too.
     pooling : {"mean", "mean+std"}
+        "study" has its own, the mean.
     layer : int
-        The layer "linear" and "mlp" read; the last by default.
+        The layer that all but "weighted" read; the last by default.
     """
 
     def __init__(
@@ -256,13 +260,16 @@ class GenreHead(nn.Module):
             raise GenreError(
                 f"head is one of {HEADS} and pooling one of {POOLINGS}, not {head!r} and {pooling!r}"
             )
-        self.layer, self.used = layer, features if pooling == "mean+std" else features // 2
-        self.norm = nn.BatchNorm1d(layers * features, affine=False)
+        self.layer, self.used = layer, features if pooling == "mean+std" and head != "study" else features // 2
+        self.norm = nn.Identity() if head == "study" else nn.BatchNorm1d(layers * features, affine=False)
         self.weights = nn.Parameter(torch.zeros(layers)) if head == "weighted" else None
         if head == "mlp":
             self.classify = nn.Sequential(
                 nn.Linear(self.used, 256), nn.ReLU(), nn.Dropout(dropout), nn.Linear(256, n_genres)
             )
+        elif head == "study":
+            width = self.used
+            self.classify = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, n_genres))
         else:
             self.classify = nn.Sequential(nn.Dropout(dropout), nn.Linear(self.used, n_genres))
 

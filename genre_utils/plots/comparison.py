@@ -210,7 +210,7 @@ def reliability(tables: Mapping[str, tuple[pd.DataFrame, float]]) -> tuple[Figur
     percent_axis(ax)
     percent_axis(ax, "x")
     ax.set(xlabel="confidence", ylabel="accuracy, with 95 % interval")
-    ax.legend(loc="upper left")
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     parts = [f"{label(a)} {ece:.2f}" for a, (_, ece) in tables.items()]
     describe(fig, f"Accuracy against confidence; expected calibration error: {', '.join(parts)}.")
     return fig, ax
