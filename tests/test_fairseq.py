@@ -1,12 +1,10 @@
 """fairseq's checkpoints: read without fairseq, with the same features as fairseq's own model gives."""
 
 import argparse
-import shutil
-import site
 import subprocess
-import sys
 from pathlib import Path
 
+import fairseq_environment
 import numpy as np
 import pytest
 import torch
@@ -18,29 +16,14 @@ from genre_utils.models import fairseq
 from genre_utils.models.wav2vec import load_backbone, small_config
 
 HERE = Path(__file__).parent
-#: fairseq itself does not install on Python 3.11; this copy does, without its declared dependencies.
-PACKAGES = [
-    "fairseq-fixed", "hydra-core", "omegaconf", "antlr4-python3-runtime==4.9.3", "bitarray", "sacrebleu",
-    "portalocker", "colorama", "tabulate", "lxml",
-]  # fmt: skip
 
 
 @pytest.fixture(scope="session")
 def fairseq_python():
-    """Python of an environment of its own with fairseq in it, which borrows torch from this one."""
-    folder = HERE.parent / "build" / "fairseq-venv"
-    python, ready = folder / "bin" / "python", folder / "ready"
-    if not ready.is_file():
-        shutil.rmtree(folder, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
-        (own,) = folder.glob("lib/python*/site-packages")
-        (own / "borrowed.pth").write_text("\n".join(site.getsitepackages()) + "\n")
-        command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps"]
-        done = subprocess.run([*command, *PACKAGES], check=False, capture_output=True, text=True)
-        if done.returncode:
-            pytest.skip(f"fairseq-fixed cannot be installed here: {done.stderr.strip().splitlines()[-1]}")
-        ready.touch()
-    return python
+    try:
+        return fairseq_environment.fairseq_python()
+    except fairseq_environment.CannotInstall as error:
+        pytest.skip(f"fairseq-fixed cannot be installed here: {error}")
 
 
 @pytest.fixture(scope="session")

@@ -8,12 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from transformers import AutoModel, PreTrainedModel, Wav2Vec2Config, Wav2Vec2Model
+from transformers import AutoModel, PreTrainedModel, Wav2Vec2Config, Wav2Vec2ForPreTraining, Wav2Vec2Model
 from transformers.utils import logging as library_logging
 
 from genre_utils.device import default_device
 from genre_utils.errors import CheckpointError
 from genre_utils.models.fairseq import load_fairseq
+from genre_utils.paths import package_data
 
 #: Names of weights a checkpoint may lack: only masking in training uses them.
 OPTIONAL_WEIGHTS = {"masked_spec_embed"}
@@ -95,6 +96,20 @@ def _cached(repo: str, revision: str | None) -> Path | None:
     return folder if (folder / "config.json").is_file() and weights else None
 
 
+@contextmanager
+def _shown_bars() -> Iterator[None]:
+    """Show the Hub's progress bars, which chapters have switched off together with those of loading."""
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    hidden = are_progress_bars_disabled()
+    enable_progress_bars()
+    try:
+        yield
+    finally:
+        if hidden:
+            disable_progress_bars()
+
+
 def hub_folder(repo: str, revision: str | None = None) -> Path:
     """Configuration and weights of a Hub model, from the cache or else downloaded with a progress bar.
 
@@ -124,7 +139,8 @@ def hub_folder(repo: str, revision: str | None = None) -> Path:
         weights = weights or [f for f in files if re.fullmatch(r"pytorch_model[\w.-]*\.bin(\.index\.json)?", f)]
         if not weights or "config.json" not in files:
             raise CheckpointError(f"{where} on the Hub holds no config.json with model.safetensors or pytorch_model.bin")
-        return Path(snapshot_download(repo, revision=revision, allow_patterns=["config.json", *weights]))
+        with _shown_bars():
+            return Path(snapshot_download(repo, revision=revision, allow_patterns=["config.json", *weights]))
     except errors.GatedRepoError as error:
         reason = "is gated: accept its terms on the Hub and log in with `hf auth login`"
         raise CheckpointError(f"{where} {reason}") from error
@@ -141,11 +157,6 @@ def hub_folder(repo: str, revision: str | None = None) -> Path:
             f"cannot load a backbone from {where}: the Hub could not be reached or broke off ({reason}). Run it again "
             "(what has arrived is kept), or give a folder; backbone 'shipped' always works offline."
         ) from error
-
-
-def from_fairseq(path: Path) -> PreTrainedModel:
-    """The encoder of a fairseq pre-training checkpoint (:mod:`genre_utils.models.fairseq`)."""
-    return load_fairseq(path).wav2vec2
 
 
 def from_torchaudio(bundle: str) -> PreTrainedModel:
@@ -169,6 +180,55 @@ def from_torchaudio(bundle: str) -> PreTrainedModel:
             "Run it again, or choose backbone 'shipped', which works offline."
         ) from error
     return convert_torchaudio(theirs)
+
+
+def _locate(name: str, revision: str | None) -> Path:
+    """The folder or fairseq file that `name` means, downloaded if need be."""
+    if name == "shipped":
+        folder = package_data("backbone")
+        if not (folder / "model.safetensors").is_file():
+            raise CheckpointError(
+                f"{folder / 'model.safetensors'} is missing: reinstall the package, or make it again with "
+                "python -m genre_utils pretrain --ship"
+            )
+        return folder
+    path = Path(name).expanduser()
+    if path.is_dir() or path.suffix == ".pt":
+        return path
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        return hub_folder(name, revision)
+    raise CheckpointError(
+        f"no backbone {name!r}: give 'shipped', a folder, a fairseq file (.pt), torchaudio:WAV2VEC2_BASE, or a Hub "
+        "name such as facebook/wav2vec2-base"
+    )
+
+
+def load_encoder(name: str, revision: str | None = None) -> PreTrainedModel:
+    """The raw-audio encoder that `name` means; see :func:`genre_utils.models.wav2vec.load_backbone`."""
+    if name.startswith(TORCHAUDIO):
+        return from_torchaudio(name.removeprefix(TORCHAUDIO))
+    path = _locate(name, revision)
+    return load_fairseq(path).wav2vec2 if path.suffix == ".pt" else from_folder(path, name)
+
+
+def load_pretraining_model(name: str, revision: str | None = None) -> Wav2Vec2ForPreTraining | None:
+    """The wav2vec 2.0 that `name` means with its quantiser, in float32; None if it comes without one.
+
+    HuBERT, WavLM and data2vec-audio never had one, torchaudio does not keep it, and not every checkpoint does.
+    """
+    if name.startswith(TORCHAUDIO):
+        return None
+    path = _locate(name, revision)
+    if path.suffix == ".pt":
+        return load_fairseq(path)
+    if from_folder(path, name).config.model_type != "wav2vec2":
+        return None
+    with quiet_library():
+        model, info = Wav2Vec2ForPreTraining.from_pretrained(
+            path, dtype=torch.float32, local_files_only=True, output_loading_info=True
+        )
+    complete = all(key.split(".")[-1] in OPTIONAL_WEIGHTS for key in info["missing_keys"])
+    return model.eval() if complete else None
 
 
 def convert_torchaudio(theirs: torch.nn.Module) -> Wav2Vec2Model:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from pathlib import Path
 
 import torch
@@ -13,7 +12,7 @@ from safetensors.torch import save
 from torch import nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel, Wav2Vec2Config
 
-from genre_utils.errors import CheckpointError, GenreError
+from genre_utils.errors import GenreError
 from genre_utils.models import sources
 from genre_utils.paths import package_data
 
@@ -173,28 +172,7 @@ def load_backbone(name: str = "shipped", revision: str | None = None, seed: int 
     """
     if name == "random":
         return random_backbone(seed or 0)
-    if name == "shipped":
-        folder = package_data("backbone")
-        if not (folder / "model.safetensors").is_file():
-            raise CheckpointError(
-                f"{folder / 'model.safetensors'} is missing: reinstall the package, "
-                "or make it again with genre_utils.pretrain"
-            )
-        return Backbone(sources.from_folder(folder), "shipped").eval()
-    path = Path(name).expanduser()
-    if name.startswith(sources.TORCHAUDIO):
-        model = sources.from_torchaudio(name.removeprefix(sources.TORCHAUDIO))
-    elif path.is_dir():
-        model = sources.from_folder(path)
-    elif path.suffix == ".pt":
-        model = sources.from_fairseq(path)
-    elif re.fullmatch(r"[\w.-]+/[\w.-]+", name):
-        model = sources.from_folder(sources.hub_folder(name, revision), name)
-    else:
-        raise CheckpointError(
-            f"no backbone {name!r}: give 'shipped', a folder, a fairseq file (.pt), torchaudio:WAV2VEC2_BASE, or a Hub "
-            "name such as facebook/wav2vec2-base"
-        )
+    model = sources.load_encoder(name, revision)
     return Backbone(model, name).eval()
 
 
