@@ -231,31 +231,46 @@ def fetch_gtzan(
 def pretrain(
     out: Annotated[Path | None, typer.Option(help="Folder of the run (default: build/pretrain).")] = None,
     steps: Annotated[int, typer.Option(min=1)] = 8000,
-    clips: Annotated[
-        int, typer.Option(min=200, help="Unlabelled clips to render; the first 96 are held out.")
-    ] = 3200,
+    clips: Annotated[int, typer.Option(min=0, help="Clips of 10 s to render; 0: recorded music alone.")] = 3200,
+    music: Annotated[
+        list[Path] | None, typer.Option(help="Folder of recorded music to learn from as well; may be repeated.")
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1)] = 12,
     window_s: Annotated[float, typer.Option(help="Seconds of each excerpt.")] = 3.0,
     learning_rate: Annotated[float, typer.Option()] = 1e-3,
+    cross_clip: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of distractors that come from other clips.")
+    ] = 0.5,
     seed: SeedOption = "0",
+    probe: Annotated[bool, typer.Option(help="Every 1000 steps, how much of the genre can be read.")] = True,
     ship: Annotated[bool, typer.Option(help="Put the result into the package, as its backbone.")] = False,
 ) -> None:
-    """Pre-train the small wav2vec 2.0 on rendered, unlabelled music; goes on where it was interrupted."""
+    """Pre-train the small wav2vec 2.0 on unlabelled music; goes on where it was interrupted."""
+    import numpy as np
+
     from genre_utils import pretrain as made
+    from genre_utils import unlabelled
     from genre_utils.device import default_device
     from genre_utils.paths import home
 
+    bars, number = console.is_terminal, check_seed(seed)
+    sources = [unlabelled.render_unlabelled(clips, progress=bars)] if clips else []
+    sources += [unlabelled.recorded_unlabelled(music, progress=bars)] if music else []
+    if not sources or min(map(len, sources)) < 100:
+        raise RunError("too little music: at least 100 excerpts of 10 s of each kind are needed (--clips, --music)")
+    held_out = 96 // len(sources)
     folder = out or home() / "build" / "pretrain"
-    waves = made.render_unlabelled(clips, progress=console.is_terminal)
     made.pretrain(
-        waves[96:],
+        np.concatenate([waves[held_out:] for waves in sources]),
         folder,
-        val_waves=waves[:96],
+        val_waves=np.concatenate([waves[:held_out] for waves in sources]),
         steps=steps,
         batch_size=batch_size,
         window_s=window_s,
         learning_rate=learning_rate,
-        seed=check_seed(seed),
+        objective=made.Objective(cross_clip=cross_clip),
+        probe=made.genre_probe() if probe else None,
+        seed=number,
         device=default_device(),
     )
     console.print(f"The pre-trained model is in {folder}", soft_wrap=True, markup=False)

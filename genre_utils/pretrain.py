@@ -13,6 +13,7 @@ import math
 import os
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -24,15 +25,15 @@ from tqdm import tqdm
 from transformers import Wav2Vec2Config, Wav2Vec2ForPreTraining
 
 from genre_utils.errors import CheckpointError, GenreError
-from genre_utils.models.wav2vec import save_backbone, small_config
-from genre_utils.paths import cache_dir, package_data
+from genre_utils.models.wav2vec import Backbone, pool_states, save_backbone, small_config
+from genre_utils.paths import package_data
 
 RATE_HZ = 16_000
 CHECKPOINT = "checkpoint.pt"
 CURVE = "curve.csv"
 COLUMNS = (
     "step", "loss", "contrastive", "diversity", "accuracy", "perplexity", "grad_norm", "temperature",
-    "learning_rate", "val_loss", "val_accuracy", "val_perplexity", "seconds",
+    "learning_rate", "val_loss", "val_accuracy", "val_perplexity", "probe", "seconds",
 )  # fmt: skip
 
 
@@ -219,6 +220,43 @@ def temperature_at(step: int, *, steps: int, start: float = 2.0, end: float = 0.
     return max(end, start * (end / start) ** (step / max(1.0, 0.7 * steps)))
 
 
+def genre_probe(seconds: float = 3.0) -> Callable[[Wav2Vec2ForPreTraining], float]:
+    """A probe to watch a pre-training by: genres of the profile mini, from the middle `seconds` of each clip.
+
+    A linear classifier on the pooled states (mean and deviation over time) of each layer learns from the training
+    clips and is scored on the validation clips; the result is the mean over the layers. Test clips stay out of it.
+    """
+    from genre_utils.corpora import load_corpus
+    from genre_utils.features import waves
+    from genre_utils.models.probe import fit_probe
+    from genre_utils.profiles import get_profile
+    from genre_utils.splits import make_split
+
+    profile = get_profile("mini")
+    corpus = load_corpus(profile)
+    split = make_split(corpus, profile)
+    parts = {part: getattr(split, part) for part in ("train", "val")}
+    heard, y = {}, {part: corpus.labels(ids) for part, ids in parts.items()}
+    for part, ids in parts.items():
+        whole = waves(corpus, ids, profile, RATE_HZ)
+        start = (whole.shape[1] - round(seconds * RATE_HZ)) // 2
+        heard[part] = torch.from_numpy(whole[:, start : start + round(seconds * RATE_HZ)].copy())
+
+    @torch.inference_mode()
+    def pooled(backbone: Backbone, clips: torch.Tensor) -> np.ndarray:
+        device = backbone.model.device
+        states = [pool_states(backbone.hidden_states(batch.to(device))).cpu() for batch in clips.split(16)]
+        return torch.cat(states).numpy()
+
+    def probe(model: Wav2Vec2ForPreTraining) -> float:
+        states = {part: pooled(Backbone(model.wav2vec2, "probed"), clips) for part, clips in heard.items()}
+        layers = range(states["train"].shape[1])
+        scores = [fit_probe(states["train"][:, i], y["train"], states["val"][:, i], y["val"])[1] for i in layers]
+        return float(np.mean(scores))
+
+    return probe
+
+
 def _save_checkpoint(path: Path, model, optimiser, step: int, seconds: float, key: dict) -> None:
     partial = path.with_suffix(".partial")
     torch.save(
@@ -286,6 +324,8 @@ def pretrain(
     objective: Objective | None = None,
     config: Wav2Vec2Config | None = None,
     val_waves: np.ndarray | None = None,
+    probe: Callable[[Wav2Vec2ForPreTraining], float] | None = None,
+    probe_every: int = 1000,
     weight_decay: float = 0.01,
     clip_norm: float = 1.0,
     log_every: int = 25,
@@ -319,6 +359,9 @@ def pretrain(
         :func:`genre_utils.models.wav2vec.small_config` by default.
     val_waves : int16 array (clips, samples), optional
         Held-out clips; scored whenever a checkpoint is written (every `save_every` steps).
+    probe : callable, optional
+        Model in eval mode -> accuracy of a genre probe on its states, such as :func:`genre_probe` makes; asked every
+        `probe_every` steps (a multiple of `save_every`) and at the end. It watches; nothing is chosen by it.
     bf16 : bool
         Compute in bfloat16 where that is safe (autocast); weights stay float32.
     stop_after : int, optional
@@ -410,6 +453,9 @@ def pretrain(
                 )
                 row |= {"val_loss": score["contrastive"], "val_accuracy": score["accuracy"]}
                 row |= {"val_perplexity": score["perplexity"]}
+            if saving and probe is not None and (number % probe_every == 0 or number == steps):
+                row["probe"] = probe(model.eval())
+                model.train()
             row["seconds"] = before + time.perf_counter() - started
             rows.append(row)
             bar.set_postfix({k: f"{row[k]:.2f}" for k in ("contrastive", "accuracy", "perplexity")})
@@ -455,65 +501,3 @@ def ship(run_dir: Path | str, folder: Path | str | None = None, card: str | None
     if card is not None:
         (folder / "README.md").write_text(card, encoding="utf-8")
     return folder
-
-
-def render_unlabelled(
-    n_clips: int,
-    clip_s: float = 10.0,
-    seed: int = 1_000,
-    *,
-    folder: Path | str | None = None,
-    progress: bool = True,
-) -> np.ndarray:
-    """Unlabelled music to pre-train on: synthetic clips of other artists than the corpus has, at 16 kHz.
-
-    Parameters
-    ----------
-    n_clips : int
-        Rounded up to a whole number of clips per genre; the labels are then thrown away.
-    clip_s : float
-        Length of a clip in seconds.
-    seed : int
-        Seed of the corpus; it must not be the seed of a profile's corpus, or the test clips would be among
-        these.
-    folder : path, optional
-        Where the array is kept; the cache by default.
-
-    Returns
-    -------
-    int16 memmap (clips, samples) at 16 kHz, in random order
-    """
-    from genre_utils.profiles import GENRES, PROFILES
-
-    if seed in {profile.corpus_seed for profile in PROFILES.values()}:
-        raise GenreError(
-            f"seed {seed} renders a profile's own corpus: pre-train on another seed, for example 1000"
-        )
-    folder = Path(folder) if folder else cache_dir() / "unlabelled"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{n_clips}x{clip_s:g}s-seed{seed}.npy"
-    if not path.is_file():
-        import librosa
-        import soundfile
-
-        from genre_utils.corpora.synthetic import synthetic_corpus
-
-        # Many seeds of 40 clips a genre rather than one large corpus: every seed brings new artists.
-        per_genre, files = math.ceil(n_clips / len(GENRES)), []
-        for part in range(math.ceil(per_genre / 40)):
-            clips = min(40, per_genre - 40 * part)
-            part_folder = folder / f"clips-seed{seed + part}-{clips}x{clip_s:g}s"
-            corpus = synthetic_corpus(clips, clip_s, seed=seed + part, folder=part_folder, progress=progress)
-            files += [clip.path for clip in corpus.clips]
-        order = np.random.default_rng(seed).permutation(len(files))
-        samples = round(clip_s * RATE_HZ)
-        partial = path.with_suffix(".partial.npy")
-        array = np.lib.format.open_memmap(partial, "w+", np.int16, (len(files), samples))
-        for row, index in enumerate(tqdm(order, desc="resampling", unit="clip", disable=not progress)):
-            wave, rate_hz = soundfile.read(files[index], dtype="float32")
-            wave = librosa.resample(wave, orig_sr=rate_hz, target_sr=RATE_HZ)[:samples]
-            array[row, : len(wave)] = np.clip(np.round(wave * 32767), -32768, 32767)
-        array.flush()
-        del array
-        os.replace(partial, path)
-    return np.load(path, mmap_mode="r")

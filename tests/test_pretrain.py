@@ -20,7 +20,6 @@ from genre_utils.pretrain import (
     contrastive_terms,
     pretrain,
     rate_at,
-    render_unlabelled,
     sample_mask,
     sample_negatives,
     sample_windows,
@@ -200,6 +199,17 @@ def test_clips_shorter_than_the_excerpt_are_refused(tones, tmp_path):
         run(tones, tmp_path, window_s=3.0)
 
 
-def test_the_test_clips_can_not_be_rendered_as_training_music(tmp_path):
-    with pytest.raises(GenreError, match="another seed"):
-        render_unlabelled(10, 1.0, seed=0, folder=tmp_path)
+def test_the_probe_is_asked_when_promised_and_changes_nothing(tones, tmp_path):
+    asked = []
+
+    def probe(model):
+        assert not model.training
+        torch.rand(3)  # a probe may draw random numbers
+        asked.append(model)
+        return 0.25
+
+    watched = run(tones, tmp_path / "watched", probe=probe, probe_every=4)
+    alone = run(tones, tmp_path / "alone")
+    assert all(torch.equal(a, b) for a, b in zip(watched.parameters(), alone.parameters(), strict=True))
+    rows = list(csv.DictReader((tmp_path / "watched" / "curve.csv").open()))
+    assert [row["step"] for row in rows if row["probe"]] == ["4", "6"] and len(asked) == 2
