@@ -47,7 +47,7 @@ test: $(STAMP)  ## lint, unit tests, and every notebook against its stored outpu
 	@$(PY) tests/run_nbval.py
 
 lab: $(STAMP)  ## open the chapters in JupyterLab
-	@$(BIN)/jupyter lab --notebook-dir=. chapters
+	@$(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/chapters/01_dataset.ipynb
 
 refresh: NOTEBOOKS ?= $(sort $(wildcard chapters/[0-9]*.ipynb))
 refresh: $(STAMP)  ## run the committed chapters in place (mini, seed 0) and store their outputs

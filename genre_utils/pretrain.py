@@ -62,8 +62,8 @@ class Objective:
 
 
 def sample_mask(rng: np.random.Generator, clips: int, frames: int, objective: Objective) -> np.ndarray:
-    """Masked frames, bool (clips, frames): spans with distinct starts, which may overlap (paper, sect.
-    3.1)."""
+    """Masked frames, bool (clips, frames): spans with distinct starts, which may overlap (paper,
+    sect. 3.1)."""
     length = objective.mask_length
     if frames <= length + 1:
         raise GenreError(
@@ -78,8 +78,8 @@ def sample_mask(rng: np.random.Generator, clips: int, frames: int, objective: Ob
 
 
 def sample_negatives(rng: np.random.Generator, mask: np.ndarray, objective: Objective) -> np.ndarray:
-    """Distractors of every frame, int64 (clips, frames, negatives): indices into the flattened (clips x
-    frames).
+    """Distractors of every frame, int64 (clips, frames, negatives): indices into the flattened
+    (clips x frames).
 
     All are masked frames, none is the frame itself. Rows of unmasked frames are zero: no loss is taken there.
     """
@@ -107,9 +107,8 @@ def contrastive_terms(
 ) -> dict[str, torch.Tensor]:
     """Loss of a batch, per masked frame, and what to watch beside it.
 
-    The same numbers as the library's own loss divided by the number of masked frames, but the quantiser
-    and the
-    similarities run at masked frames only (the library runs them everywhere and then ignores half).
+    The same numbers as the library's own loss divided by the number of masked frames, but the quantiser and
+    the similarities run at masked frames only (the library runs them everywhere and then ignores half).
 
     Parameters
     ----------
@@ -122,8 +121,7 @@ def contrastive_terms(
     -------
     dict
         ``loss``, ``contrastive``, ``diversity``, ``accuracy`` (share of masked frames whose true latent
-        wins),
-        ``perplexity`` (codewords in use, summed over the codebooks).
+        wins), ``perplexity`` (codewords in use, summed over the codebooks).
     """
     config = model.config
     out = model.wav2vec2(waves, mask_time_indices=mask)
@@ -154,8 +152,8 @@ def contrastive_terms(
 
 
 def sample_windows(rng: np.random.Generator, waves: np.ndarray, clips: int, samples: int) -> torch.Tensor:
-    """`clips` random excerpts of `samples` samples, float32 (clips, samples), zero mean and unit variance
-    each."""
+    """`clips` random excerpts of `samples` samples, float32 (clips, samples), zero mean and unit
+    variance each."""
     rows = rng.choice(len(waves), size=clips, replace=len(waves) < clips)
     starts = rng.integers(0, waves.shape[1] - samples + 1, size=clips)
     batch = np.stack([waves[r, s : s + samples] for r, s in zip(rows, starts, strict=True)]).astype(
@@ -205,8 +203,8 @@ def validate(
 
 
 def rate_at(step: int, *, steps: int, peak: float, warmup: float) -> float:
-    """Learning rate of `step`: linear warm-up over the fraction `warmup`, then a cosine down to 2 % of
-    `peak`."""
+    """Learning rate of `step`: linear warm-up over the fraction `warmup`, then a cosine down to 2 %
+    of `peak`."""
     rise = max(1, round(warmup * steps))
     if step < rise:
         return peak * (step + 1) / rise
@@ -215,8 +213,8 @@ def rate_at(step: int, *, steps: int, peak: float, warmup: float) -> float:
 
 
 def temperature_at(step: int, *, steps: int, start: float = 2.0, end: float = 0.5) -> float:
-    """Gumbel temperature of `step`: exponential from `start`, at `end` after 70 % of the run (fairseq's
-    shape)."""
+    """Gumbel temperature of `step`: exponential from `start`, at `end` after 70 % of the run
+    (fairseq's shape)."""
     return max(end, start * (end / start) ** (step / max(1.0, 0.7 * steps)))
 
 
@@ -469,8 +467,8 @@ def pretrain(
 
 
 def ship(run_dir: Path | str, folder: Path | str | None = None, card: str | None = None) -> Path:
-    """Copy a finished pre-training into the package: half-precision weights, configuration, curve, model
-    card.
+    """Copy a finished pre-training into the package: half-precision weights, configuration, curve,
+    model card.
 
     Parameters
     ----------

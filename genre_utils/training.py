@@ -42,8 +42,8 @@ def set_seed(seed: int) -> None:
 
 
 def precision_of(device: torch.device | str | None = None) -> str:
-    """Fastest safe arithmetic of `device` (this machine's, if None): "bf16" where the hardware has it, "fp16" on older GPUs, else
-    "fp32"."""
+    """Fastest safe arithmetic of `device` (this machine's, if None): "bf16" where the hardware has
+    it, "fp16" on older GPUs, else "fp32"."""
     device = torch.device(device or default_device())
     if device.type == "cuda":
         return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"
@@ -343,8 +343,7 @@ def _clip_metrics(val: WindowSet):
     def metrics(prediction) -> dict[str, float]:
         probabilities = _mean_over_windows(_softmax(prediction.predictions), val.clip_index)
         right = probabilities.argmax(1) == val.labels
-        # Validation sets are small and accuracies tie: among equals the surer one wins, by less than one
-        # clip.
+        # Validation sets are small and accuracies tie: among equals the surer one wins, by less than one clip.
         surety = np.take_along_axis(probabilities, val.labels[:, None], axis=1).mean()
         return {"accuracy": float(right.mean()), "score": float(right.mean() + 0.5 * surety / len(right))}
 
@@ -399,9 +398,8 @@ def fit(
     """Train `model`, stop when validation stops improving, and restore its best epoch.
 
     A finished fit is reused if everything that decides its outcome is the same (weights it started from,
-    data,
-    settings, seed, versions); an interrupted one goes on after its last complete epoch and ends with the same
-    weights as if it had never been interrupted.
+    data, settings, seed, versions); an interrupted one goes on after its last complete epoch and ends with
+    the same weights as if it had never been interrupted.
 
     Parameters
     ----------
@@ -475,9 +473,8 @@ def _train(model, train, val, training, seed, checkpoints: Path, progress, preci
             callbacks=[EarlyStoppingCallback(training.patience), watcher, *callbacks],
         )
         trainer.remove_callback(PrinterCallback)
-        # wav2vec 2.0 accepts **kwargs, from which the trainer concludes that the model divides its loss by
-        # the
-        # number of items itself; with gradient accumulation it would then train on a multiple of the loss.
+        # wav2vec 2.0 accepts **kwargs, from which the trainer concludes that the model divides its loss by the number
+        # of items itself; with gradient accumulation it would then train on a multiple of the loss.
         trainer.model_accepts_loss_kwargs = False
         if on_gpu:
             torch.cuda.reset_peak_memory_stats()
@@ -503,8 +500,8 @@ def _train(model, train, val, training, seed, checkpoints: Path, progress, preci
 
 
 def save_model(model: nn.Module, folder: Path | str, meta: dict | None = None) -> Path:
-    """Write ``model.safetensors`` and ``config.json`` (architecture, settings, `meta`); :func:`load_model`
-    reads them.
+    """Write ``model.safetensors`` and ``config.json`` (architecture, settings, `meta`);
+    :func:`load_model` reads them.
 
     `meta` is anything JSON can hold: the genres, the window, the profile.
     """

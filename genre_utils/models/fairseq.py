@@ -61,8 +61,8 @@ def read_checkpoint(path: Path | str) -> tuple[dict[str, Any], dict[str, torch.T
     Raises
     ------
     CheckpointError
-        If the file is missing, damaged, holds classes that are not on the list of harmless ones, or is no
-        wav2vec 2.0.
+        If the file is missing, damaged, holds classes that are not on the list of harmless ones, or
+        is no wav2vec 2.0.
     """
     path = Path(path)
     if not path.is_file():
@@ -209,9 +209,9 @@ def rename(name: str) -> str:
 def load_fairseq(path: Path | str) -> Wav2Vec2ForPreTraining:
     """The pre-training model in a fairseq checkpoint, as the library's, in eval mode.
 
-    Input may be of any scale for the base layout, whose first normalisation takes scale and offset out again;
-    :class:`genre_utils.models.wav2vec.Backbone` brings it to zero mean and unit variance, as the large layout
-    expects.
+    Input may be of any scale for the base layout, whose first normalisation takes scale and offset
+    out again; :class:`genre_utils.models.wav2vec.Backbone` brings it to zero mean and unit
+    variance, as the large layout expects.
 
     Raises
     ------

@@ -62,8 +62,7 @@ def span_mask(
     """Part 2, what is hidden from the Transformer: bool (b, t).
 
     Distinct starts are drawn until their spans would cover `fraction` of the frames if none overlapped; as
-    they
-    do overlap, about half is masked with the paper's values.
+    they do overlap, about half is masked with the paper's values.
     """
     mask = torch.zeros(clips, frames, dtype=torch.bool)
     spans = max(1, round(fraction * frames / length))
@@ -128,8 +127,8 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Part 3, latents in context: (b, t, h) -> context (b, t, h) and the states of all layers, its input
-    first.
+    """Part 3, latents in context: (b, t, h) -> context (b, t, h) and the states of all layers, its
+    input first.
 
     The context of a base model is its last state; that of a large one is its last state, normalised.
     """
@@ -177,8 +176,8 @@ class Quantiser(nn.Module):
 
 
 def perplexity(likely: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Codewords in use at the masked frames, summed over the codebooks: g if each has one, g * v if all
-    share."""
+    """Codewords in use at the masked frames, summed over the codebooks: g if each has one, g * v if
+    all share."""
     mean = likely[mask].mean(0)  # (g, v)
     return torch.exp(-torch.xlogy(mean, mean).sum(-1)).sum()
 

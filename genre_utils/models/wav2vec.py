@@ -25,11 +25,9 @@ def small_config(**changes) -> Wav2Vec2Config:
     """Configuration of the book's own small wav2vec 2.0: about 2 million parameters, 50 frames a second.
 
     The strides are those of wav2vec 2.0 (one frame per 320 samples, that is 20 ms at 16 kHz); widths and
-    depth
-    are cut until two CPU cores can train it. Positional convolution: 32 frames (0.64 s) instead of 128,
-    because
-    that layer is slower than a whole Transformer block here. Dropout is zero: drawing its random numbers took
-    a fifth of a training step, and the model sees each excerpt only a few times.
+    depth are cut until two CPU cores can train it. Positional convolution: 32 frames (0.64 s) instead of 128,
+    because that layer is slower than a whole Transformer block here. Dropout is zero: drawing its random
+    numbers took a fifth of a training step, and the model sees each excerpt only a few times.
 
     Parameters
     ----------
@@ -69,8 +67,8 @@ def small_config(**changes) -> Wav2Vec2Config:
 
 
 def save_backbone(model: PreTrainedModel, folder: Path | str) -> Path:
-    """Write ``model.safetensors`` and ``config.json`` (what ``from_pretrained`` reads), the weights in one
-    move."""
+    """Write ``model.safetensors`` and ``config.json`` (what ``from_pretrained`` reads), the weights
+    in one move."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     model.config.architectures = [type(model).__name__]
