@@ -215,3 +215,45 @@ def test_repeating_a_split_cannot_shrink_the_interval_to_nothing():
 def test_one_split_has_no_spread():
     with pytest.raises(ValueError, match="at least two splits"):
         ev.over_splits([0.7], 360, 150)
+
+
+def test_seeds_that_agree_give_the_interval_of_one_of_them():
+    rng = np.random.default_rng(0)
+    one, artists = rng.random(120) < 0.7, np.repeat(np.arange(40), 3)
+    ours = ev.over_seeds(np.tile(one, (5, 1)), groups=artists)
+    theirs = ev.bootstrap(ev.accuracy, np.ones(120, int), one.astype(int), artists)
+    assert ours.value == theirs.value and ours.n == 120
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.005)
+    assert ours.method == "bootstrap over 5 seeds and 40 artists, 2000 draws"
+
+
+def test_lucky_seeds_widen_the_interval_beyond_that_of_the_clips():
+    rng = np.random.default_rng(0)
+    rates = np.array([0.4, 0.5, 0.6, 0.7, 0.8])[:, None]
+    varied = rng.random((5, 200)) < rates
+    same = rng.random((5, 200)) < 0.6
+    assert ev.over_seeds(varied).half_width > 2 * ev.over_seeds(same).half_width
+
+
+def test_the_interval_over_seeds_and_clips_covers_the_truth_as_often_as_it_says():
+    rng, inside = np.random.default_rng(1), 0
+    for trial in range(200):  # a seed's skill and a clip's difficulty both vary
+        skill, ease = rng.normal(0, 0.05, (20, 1)), rng.normal(0, 0.3, (1, 80))
+        found = ev.over_seeds(0.6 + skill + ease, n=300, seed=trial)
+        inside += found.low <= 0.6 <= found.high
+    assert 0.88 <= inside / 200 <= 0.99
+
+
+def test_differences_over_seeds_are_paired_and_exact_for_equals():
+    hits = np.random.default_rng(0).random((3, 50)) < 0.5
+    nothing = ev.over_seeds(hits, hits)
+    assert (nothing.value, nothing.low, nothing.high) == (0, 0, 0)
+    better = ev.over_seeds(np.ones((3, 50)), hits)
+    assert better.low > 0.2 and better.value == pytest.approx(1 - hits.mean())
+    assert better.method.startswith("paired bootstrap over 3 seeds and clips")
+
+
+@pytest.mark.parametrize(("hits", "other"), [(np.ones((1, 9)), None), (np.ones(9), None), (np.ones((3, 9)), np.ones((3, 8)))])
+def test_hits_of_too_few_seeds_or_unequal_shapes_are_refused(hits, other):
+    with pytest.raises(ValueError, match="at least two seeds"):
+        ev.over_seeds(hits, other)
