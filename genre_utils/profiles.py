@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from genre_utils.errors import ProfileError
 
@@ -137,7 +138,7 @@ def get_profile(name: str) -> Profile:
         other = os.environ.get(BACKBONE_VARIABLE)
         if not other:
             return PROFILES[name]
-        backbone, _, revision = other.partition("@")
+        backbone, _, revision = (other, "", "") if Path(other).exists() else other.partition("@")
         return replace(PROFILES[name], backbone=backbone, backbone_revision=revision or None)
     near = difflib.get_close_matches(str(name), PROFILES, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""

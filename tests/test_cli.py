@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from genre_utils import book, cli, pages
 from genre_utils.errors import ProfileError, RunError
-from genre_utils.profiles import get_profile
+from genre_utils.profiles import BACKBONE_VARIABLE, get_profile
 
 
 @pytest.fixture
@@ -100,6 +100,26 @@ def test_run_passes_parameters_and_leaves_the_source_alone(checkout):
     assert source.read_bytes() == before
     assert steps[0] == (0, 5, f"Chapter {NAMES[1]}") and steps[-1] == (5, 5, "finished")
     assert not list((made.parent / "unfinished").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("", "shipped None"),
+        ("lab/model", "lab/model None"),
+        ("lab/model@0123abc", "lab/model 0123abc"),
+        ("a folder@home", "{root}/a folder@home None"),
+    ],
+)
+def test_another_backbone_reaches_the_chapters(checkout, monkeypatch, call, name, expected):
+    monkeypatch.setenv(BACKBONE_VARIABLE, "")  # what the command sets here goes with the test
+    (checkout / "a folder@home").mkdir()
+    source = "from genre_utils.profiles import get_profile as get; p = get(profile); print(p.backbone, p.backbone_revision)"
+    write_chapter(checkout, NAMES[0], source)
+    code, _, error = call("run", "--chapters", "1", "--backbone", name)
+    assert code == 0, error
+    executed = nbformat.read(checkout / "build" / "chapters" / "mini" / f"{NAMES[0]}.ipynb", as_version=4)
+    assert executed.cells[-1].outputs[0].text.strip() == expected.format(root=checkout)
 
 
 def test_chapters_run_in_their_own_folder(checkout):
@@ -340,6 +360,16 @@ def test_a_bad_file_is_named_and_the_others_are_still_predicted(trained, tone, t
     assert result.exit_code == 1
     first, second, third = json.loads(result.stdout)
     assert "notes.txt" in first["error"] and "guesses" in second and "missing.wav" in third["error"]
+
+
+def test_a_head_of_another_backbone_is_refused(trained, tone, call):
+    from genre_utils.models.wav2vec import HeadClassifier
+    from genre_utils.training import save_model
+
+    save_model(HeadClassifier(5, 384), trained / "head-only", {"backbone": "0123", "window_s": 5})
+    code, _, error = call("predict", str(tone))
+    assert code == 2
+    assert "another backbone" in error and "--backbone" in error
 
 
 def test_predict_prints_a_table(trained, tone):
