@@ -8,7 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from transformers import AutoModel, PreTrainedModel, Wav2Vec2Config, Wav2Vec2ForPreTraining, Wav2Vec2Model
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    PreTrainedModel,
+    Wav2Vec2Config,
+    Wav2Vec2ForPreTraining,
+    Wav2Vec2Model,
+)
 from transformers.utils import logging as library_logging
 
 from genre_utils.device import default_device
@@ -221,7 +228,7 @@ def load_pretraining_model(name: str, revision: str | None = None) -> Wav2Vec2Fo
     path = _locate(name, revision)
     if path.suffix == ".pt":
         return load_fairseq(path)
-    if from_folder(path, name).config.model_type != "wav2vec2":
+    if AutoConfig.from_pretrained(path, local_files_only=True).model_type != "wav2vec2":
         return None
     with quiet_library():
         model, info = Wav2Vec2ForPreTraining.from_pretrained(
