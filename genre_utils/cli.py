@@ -279,6 +279,37 @@ def pretrain(
 
 
 @app.command()
+def evidence(
+    question: Annotated[str, typer.Argument(help="labels, layers, fine-tuning or transfer; all four if empty.")] = "",
+    backbone: Annotated[
+        list[str] | None,
+        typer.Option(help="Pre-trained contestant, NAME=FOLDER; may be repeated. The shipped one by default."),
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(min=2, help="How many (default: 10, or 5 where networks train).")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the records (default: build/evidence).")] = None,
+) -> None:
+    """What the backbone's pre-training is worth: many seeds, kept as records that chapters 4 and 5 read."""
+    from genre_utils import evidence as asked
+    from genre_utils.models.wav2vec import load_backbone
+    from genre_utils.paths import home
+
+    if question and question not in asked.QUESTIONS:
+        raise RunError(f"there is no question {question!r}: ask one of {', '.join(asked.QUESTIONS)}")
+    named = [entry.partition("=") for entry in backbone or ["pre-trained=shipped"]]
+    if wrong := ["".join(parts) for parts in named if not all(parts)]:
+        raise RunError(f"--backbone takes NAME=FOLDER, not {wrong[0]!r}")
+    contestants = {name: load_backbone(place) for name, _, place in named}
+    folder = out or home() / "build" / "evidence"
+    for name in [question] if question else asked.QUESTIONS:
+        more = {} if seeds is None else {"seeds": seeds}
+        found = asked.QUESTIONS[name](contestants, progress=console.is_terminal, **more)
+        for contestant in found.contestants:
+            layer = max(found.layers_of(contestant)) if name == "layers" else None
+            console.print(f"{name}: {contestant}: {found.accuracy(contestant, layer=layer)}", markup=False)
+        console.print(f"written to {found.save(folder)}", soft_wrap=True, markup=False)
+
+
+@app.command()
 def results(
     profile: ProfileOption = "mini",
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the source of the table.")] = False,

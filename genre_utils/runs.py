@@ -228,7 +228,7 @@ class RunCard(_Model):
             settings=_plain(dict(settings or {})),
             versions=versions(),
             hardware=hardware(),
-            git_commit=_git_commit(),
+            git_commit=git_commit(),
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             backbone=_plain(dict(backbone)) if backbone else None,
             predictions=[
@@ -287,7 +287,7 @@ class RunCard(_Model):
         part = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(_compact(self.model_dump(mode="json")), encoding="utf-8")
+            part.write_text(compact(self.model_dump(mode="json")), encoding="utf-8")
             os.replace(part, path)
         except OSError as error:
             with suppress(OSError):
@@ -344,7 +344,7 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
 
 
-def _compact(content: dict) -> str:
+def compact(content: dict) -> str:
     """JSON with one line a prediction, genre or epoch: small, and readable in a diff."""
 
     def line(value: Any) -> str:
@@ -411,7 +411,7 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def _git_commit() -> str | None:
+def git_commit() -> str | None:
     root = project_root()
     if root is None:
         return None

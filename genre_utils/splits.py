@@ -252,25 +252,45 @@ def artist_split(corpus: Corpus, seed: int = 0, fractions: tuple[float, float, f
     ).check()
 
 
+def fold_groups(corpus: Corpus) -> tuple[np.ndarray, tuple[str, ...]]:
+    """What :func:`grouped_folds` keeps together: a group number for each clip, and the genres of a single artist.
+
+    A genre whose clips are all of one artist could never be recognised if that artist were kept together: its
+    recordings and replicas are, the artist is not.
+    """
+    first = {genre: set() for genre in corpus.genres}
+    for number, group in enumerate(origin_groups(corpus)):
+        for clip in group:
+            first[corpus[clip].genre].add(number)
+    alone = tuple(genre for genre, numbers in first.items() if len(numbers) == 1)
+    groups = origin_groups(corpus, artists=lambda genre: genre not in alone)
+    group_of = {clip: number for number, group in enumerate(groups) for clip in group}
+    return np.array([group_of[clip] for clip in corpus.ids]), alone
+
+
 def grouped_folds(corpus: Corpus, k: int = 5, seed: int = 0) -> list[Split]:
-    """`k` folds for cross-validation, groups of one origin kept together; ``val`` of each is empty."""
+    """`k` folds for cross-validation, groups of one origin kept together; ``val`` of each is empty.
+
+    The provenance names the genres within which artists could not be separated (:func:`fold_groups`).
+    """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    group_of = {clip: i for i, group in enumerate(origin_groups(corpus)) for clip in group}
+    groups, alone = fold_groups(corpus)
     ids = np.array(corpus.ids)
     labels = corpus.labels(corpus.ids)
     folds = StratifiedGroupKFold(n_splits=k, shuffle=True, random_state=seed)
     try:
-        pairs = list(folds.split(ids, labels, [group_of[clip] for clip in ids]))
+        pairs = list(folds.split(ids, labels, groups))
     except ValueError as error:
         raise CorpusError(f"{corpus.name} cannot be cut into {k} folds: {error}") from error
+    note = f"; one artist only, and so not separated: {', '.join(alone)}" if alone else ""
     return [
         Split(
             f"fold {i + 1} of {k}",
             tuple(map(str, ids[train])),
             (),
             tuple(map(str, ids[test])),
-            f"artist-grouped {k}-fold cross-validation, seed {seed}",
+            f"artist-grouped {k}-fold cross-validation, seed {seed}{note}",
         ).check()
         for i, (train, test) in enumerate(pairs)
     ]
