@@ -230,17 +230,21 @@ def fetch_gtzan(
 @app.command()
 def pretrain(
     out: Annotated[Path | None, typer.Option(help="Folder of the run (default: build/pretrain).")] = None,
-    steps: Annotated[int, typer.Option(min=1)] = 8000,
+    steps: Annotated[int, typer.Option(min=1)] = 10_000,
     clips: Annotated[int, typer.Option(min=0, help="Clips of 10 s to render; 0: recorded music alone.")] = 3200,
     music: Annotated[
         list[Path] | None, typer.Option(help="Folder of recorded music to learn from as well; may be repeated.")
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1)] = 12,
-    window_s: Annotated[float, typer.Option(help="Seconds of each excerpt.")] = 3.0,
+    window_s: Annotated[float, typer.Option(help="Seconds of each excerpt.")] = 2.0,
     learning_rate: Annotated[float, typer.Option()] = 1e-3,
     cross_clip: Annotated[
         float, typer.Option(min=0, max=1, help="Share of distractors that come from other clips.")
     ] = 0.5,
+    mel_weight: Annotated[float, typer.Option(min=0, help="Weight of naming each frame's log-mel bands.")] = 2.0,
+    clip_weight: Annotated[
+        float, typer.Option(min=0, help="Weight of finding the other excerpt of the same clip.")
+    ] = 1.0,
     seed: SeedOption = "0",
     probe: Annotated[bool, typer.Option(help="Every 1000 steps, how much of the genre can be read.")] = True,
     ship: Annotated[bool, typer.Option(help="Put the result into the package, as its backbone.")] = False,
@@ -268,7 +272,7 @@ def pretrain(
         batch_size=batch_size,
         window_s=window_s,
         learning_rate=learning_rate,
-        objective=made.Objective(cross_clip=cross_clip),
+        objective=made.Objective(cross_clip=cross_clip, mel_weight=mel_weight, clip_weight=clip_weight),
         probe=made.genre_probe() if probe else None,
         seed=number,
         device=default_device(),

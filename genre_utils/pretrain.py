@@ -3,6 +3,9 @@
 The objective is wav2vec 2.0's own (Baevski et al. 2020, https://arxiv.org/abs/2006.11477): spans of latent
 frames are masked, and for each masked frame the Transformer must pick the true quantised latent among
 distractors. The network is :class:`transformers.Wav2Vec2ForPreTraining`; what is ours is the loop around it.
+
+Two further tasks of later work can be added (:class:`Auxiliary`), because a model as small as the book's learns
+little about genre from the contrastive task alone. They need no labels either.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import nn
+from torchaudio.transforms import MelSpectrogram
 from tqdm import tqdm
 from transformers import Wav2Vec2Config, Wav2Vec2ForPreTraining
 
@@ -32,14 +36,15 @@ RATE_HZ = 16_000
 CHECKPOINT = "checkpoint.pt"
 CURVE = "curve.csv"
 COLUMNS = (
-    "step", "loss", "contrastive", "diversity", "accuracy", "perplexity", "grad_norm", "temperature",
-    "learning_rate", "val_loss", "val_accuracy", "val_perplexity", "probe", "seconds",
+    "step", "loss", "contrastive", "diversity", "accuracy", "perplexity", "log_mel", "same_clip", "grad_norm",
+    "temperature", "learning_rate", "val_loss", "val_accuracy", "val_perplexity", "val_log_mel", "val_same_clip", "probe",
+    "seconds",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Objective:
-    """How masks and negatives are drawn.
+    """How masks and negatives are drawn, and what is asked beside the contrastive question.
 
     Attributes
     ----------
@@ -53,12 +58,16 @@ class Objective:
         Share of the distractors drawn from the masked frames of the *other* clips of the batch; the rest come
         from the same clip, as in the paper (0.0). Within-clip distractors ask "which moment is this?",
         cross-clip ones ask "which recording is this?".
+    mel_weight, clip_weight : float
+        Weights of the tasks of :class:`Auxiliary`; 0.0 leaves a task out, and both is plain wav2vec 2.0.
     """
 
     mask_fraction: float = 0.65
     mask_length: int = 10
     num_negatives: int = 40
     cross_clip: float = 0.5
+    mel_weight: float = 0.0
+    clip_weight: float = 0.0
 
 
 def sample_mask(rng: np.random.Generator, clips: int, frames: int, objective: Objective) -> np.ndarray:
@@ -102,8 +111,69 @@ def sample_negatives(rng: np.random.Generator, mask: np.ndarray, objective: Obje
     return negatives.reshape(clips, frames, -1)
 
 
+class Auxiliary(nn.Module):
+    """Two weak tasks on the Transformer's states, from the same masked pass that the contrastive task uses.
+
+    *Log-mel*: a linear layer names the log-mel bands of each frame, masked or not (the masked ones count apart, so a
+    masked frame weighs more). MERT predicts a constant-Q spectrum in this way (Li et al. 2023,
+    https://arxiv.org/abs/2306.00107). The error is a mean square, in units of each band's variance.
+
+    *Same clip*: the mean of an excerpt's states, projected, must find the other excerpt of its clip among all excerpts
+    of the batch (CLMR, Spijkervet and Burgoyne 2021, https://arxiv.org/abs/2103.09410; without its augmentations).
+
+    Parameters
+    ----------
+    objective : Objective
+    hidden : int
+        Width of the states.
+    examples : float tensor (n, samples)
+        Excerpts from which the mean and spread of each band are taken.
+    """
+
+    BANDS, FLOOR, TEMPERATURE = 64, 1e-2, 0.1
+
+    def __init__(self, objective: Objective, hidden: int, examples: torch.Tensor, frames: int):
+        super().__init__()
+        self.objective = objective
+        self.mel = MelSpectrogram(RATE_HZ, n_fft=1024, hop_length=320, n_mels=self.BANDS, center=False)
+        seen = self._log_mel(examples, frames)
+        self.register_buffer("mean", seen.mean((0, 1)))
+        self.register_buffer("spread", seen.std((0, 1)))
+        self.read_mel = nn.Linear(hidden, self.BANDS)
+        self.project = nn.Linear(hidden, 128)
+
+    def _log_mel(self, waves: torch.Tensor, frames: int) -> torch.Tensor:
+        """Bands around the centre of each frame (which hears 400 samples, one every 320): (b, frames, bands)."""
+        padded = nn.functional.pad(waves, (312, 712), mode="reflect")
+        return (self.mel(padded)[..., :frames].float() + self.FLOOR).log().transpose(1, 2)
+
+    def forward(self, states: torch.Tensor, waves: torch.Tensor, mask: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Terms ``log_mel``, ``same_clip`` (share of excerpts that find their partner) and ``auxiliary`` (their loss).
+
+        `waves` holds the two excerpts of a clip next to each other: 0 and 1, 2 and 3, and so on.
+        """
+        terms, loss = {}, torch.zeros((), device=states.device)
+        if self.objective.mel_weight:
+            truth = (self._log_mel(waves, states.shape[1]) - self.mean) / self.spread
+            masked = nn.functional.mse_loss(self.read_mel(states[mask]).float(), truth[mask])
+            heard = nn.functional.mse_loss(self.read_mel(states[~mask]).float(), truth[~mask])
+            loss = loss + self.objective.mel_weight * (masked + heard)
+            terms["log_mel"] = masked
+        if self.objective.clip_weight:
+            embedded = nn.functional.normalize(self.project(states.mean(1)).float(), dim=1)
+            alike = (embedded @ embedded.T / self.TEMPERATURE).fill_diagonal_(-1e4)
+            partner = torch.arange(len(alike), device=alike.device) ^ 1
+            loss = loss + self.objective.clip_weight * nn.functional.cross_entropy(alike, partner)
+            terms["same_clip"] = (alike.argmax(1) == partner).float().mean()
+        return terms | {"auxiliary": loss}
+
+
 def contrastive_terms(
-    model: Wav2Vec2ForPreTraining, waves: torch.Tensor, mask: torch.Tensor, negatives: torch.Tensor
+    model: Wav2Vec2ForPreTraining,
+    waves: torch.Tensor,
+    mask: torch.Tensor,
+    negatives: torch.Tensor,
+    auxiliary: Auxiliary | None = None,
 ) -> dict[str, torch.Tensor]:
     """Loss of a batch, per masked frame, and what to watch beside it.
 
@@ -116,6 +186,8 @@ def contrastive_terms(
     waves : float tensor (clips, samples), zero mean and unit variance
     mask : bool tensor (clips, frames)
     negatives : int64 tensor (clips, frames, negatives), indices into the flattened (clips x frames)
+    auxiliary : Auxiliary, optional
+        Further tasks; their loss is added, and their terms too.
 
     Returns
     -------
@@ -142,8 +214,9 @@ def contrastive_terms(
     )
     available = config.num_codevectors_per_group * config.num_codevector_groups
     diversity = (available - perplexity.float()) / available
-    return {
-        "loss": contrastive + config.diversity_loss_weight * diversity,
+    further = auxiliary(out.last_hidden_state, waves, mask) if auxiliary is not None else {}
+    return further | {
+        "loss": contrastive + config.diversity_loss_weight * diversity + further.pop("auxiliary", 0.0),
         "contrastive": contrastive,
         "diversity": diversity,
         "accuracy": (logits[:, 0] > logits[:, 1:].amax(dim=1)).float().mean(),
@@ -151,11 +224,23 @@ def contrastive_terms(
     }
 
 
-def sample_windows(rng: np.random.Generator, waves: np.ndarray, clips: int, samples: int) -> torch.Tensor:
+def sample_windows(
+    rng: np.random.Generator, waves: np.ndarray, clips: int, samples: int, pairs: bool = False
+) -> torch.Tensor:
     """`clips` random excerpts of `samples` samples, float32 (clips, samples), zero mean and unit
-    variance each."""
-    rows = rng.choice(len(waves), size=clips, replace=len(waves) < clips)
-    starts = rng.integers(0, waves.shape[1] - samples + 1, size=clips)
+    variance each.
+
+    With `pairs`, excerpts 0 and 1 are of one clip and do not overlap, and so are 2 and 3, and so on.
+    """
+    if pairs:
+        rows = np.repeat(rng.choice(len(waves), clips // 2, replace=len(waves) < clips // 2), 2)
+        room = waves.shape[1] - 2 * samples
+        first = rng.integers(0, room + 1, clips // 2)
+        gap = (rng.random(clips // 2) * (room - first + 1)).astype(int)
+        starts = np.stack([first, first + samples + gap], axis=1).ravel()
+    else:
+        rows = rng.choice(len(waves), size=clips, replace=len(waves) < clips)
+        starts = rng.integers(0, waves.shape[1] - samples + 1, size=clips)
     batch = np.stack([waves[r, s : s + samples] for r, s in zip(rows, starts, strict=True)]).astype(
         np.float32
     )
@@ -166,7 +251,7 @@ def sample_windows(rng: np.random.Generator, waves: np.ndarray, clips: int, samp
 
 
 def _batch(rng, waves, model, clips: int, samples: int, objective: Objective):
-    wave = sample_windows(rng, waves, clips, samples)
+    wave = sample_windows(rng, waves, clips, samples, pairs=objective.clip_weight > 0)
     frames = int(model._get_feat_extract_output_lengths(samples))
     mask = sample_mask(rng, clips, frames, objective)
     negatives = sample_negatives(rng, mask, objective)
@@ -187,6 +272,7 @@ def validate(
     batch_size: int = 12,
     batches: int = 8,
     bf16: bool = True,
+    auxiliary: Auxiliary | None = None,
 ) -> dict[str, float]:
     """Mean terms over the same `batches` batches of held-out clips each time it is called (hard
     codewords)."""
@@ -196,7 +282,7 @@ def validate(
     for i in range(batches):
         batch = _batch(np.random.default_rng([7_919, i]), waves, model, batch_size, samples, objective)
         with _autocast(model.device, bf16):
-            terms = contrastive_terms(model, *batch)
+            terms = contrastive_terms(model, *batch, auxiliary)
         sums = {name: sums.get(name, 0.0) + float(value) / batches for name, value in terms.items()}
     model.train(was_training)
     return sums
@@ -255,17 +341,17 @@ def genre_probe(seconds: float = 3.0) -> Callable[[Wav2Vec2ForPreTraining], floa
     return probe
 
 
-def _save_checkpoint(path: Path, model, optimiser, step: int, seconds: float, key: dict) -> None:
+def _save_checkpoint(path: Path, model, auxiliary, optimiser, step: int, seconds: float, key: dict) -> None:
     partial = path.with_suffix(".partial")
     torch.save(
-        {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step, "seconds": seconds,
-         "key": json.dumps(key, sort_keys=True)},
+        {"model": model.state_dict(), "auxiliary": auxiliary.state_dict() if auxiliary else {},
+         "optimiser": optimiser.state_dict(), "step": step, "seconds": seconds, "key": json.dumps(key, sort_keys=True)},
         partial,
     )  # fmt: skip
     os.replace(partial, path)
 
 
-def _load_checkpoint(path: Path, model, optimiser, key: dict) -> tuple[int, float]:
+def _load_checkpoint(path: Path, model, auxiliary, optimiser, key: dict) -> tuple[int, float]:
     try:
         saved = torch.load(path, map_location=model.device, weights_only=True)
         same = json.loads(saved["key"]) == json.loads(json.dumps(key))
@@ -279,6 +365,8 @@ def _load_checkpoint(path: Path, model, optimiser, key: dict) -> tuple[int, floa
             "choose another folder, or pass resume=False to overwrite it"
         )
     model.load_state_dict(saved["model"])
+    if auxiliary is not None:
+        auxiliary.load_state_dict(saved["auxiliary"])
     optimiser.load_state_dict(saved["optimiser"])
     return saved["step"], saved["seconds"]
 
@@ -300,13 +388,21 @@ def _write_rows(path: Path, rows: list[dict]) -> None:
     os.replace(partial, path)
 
 
-def _decay_groups(model: nn.Module, weight_decay: float) -> list[dict]:
+def _decay_groups(parameters: list[nn.Parameter], weight_decay: float) -> list[dict]:
     """Weight decay on matrices and kernels only, not on biases and normalisation gains."""
-    decayed = [p for p in model.parameters() if p.ndim > 1]
     return [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": [p for p in model.parameters() if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
+
+
+def _auxiliary(objective: Objective, model, waves: np.ndarray, samples: int, seed: int) -> Auxiliary | None:
+    """The further tasks, if `objective` has any."""
+    if not (objective.mel_weight or objective.clip_weight):
+        return None
+    examples = sample_windows(np.random.default_rng([seed, 5]), waves, min(320, len(waves)), samples)
+    frames = int(model._get_feat_extract_output_lengths(samples))
+    return Auxiliary(objective, model.config.hidden_size, examples, frames).to(model.device).train()
 
 
 def pretrain(
@@ -385,6 +481,11 @@ def pretrain(
             f"pre-training needs clips of at least {window_s} s ({samples} samples), "
             f"not an array of shape {waves.shape}: render longer clips or pass a smaller window_s"
         )
+    if objective.clip_weight and (batch_size % 2 or waves.shape[1] < 2 * samples):
+        raise GenreError(
+            f"the same-clip task needs an even batch and room for two excerpts of {window_s} s in a clip, "
+            f"not batch_size {batch_size} and {waves.shape[1] / RATE_HZ:g} s: change one, or set clip_weight to 0"
+        )
     out_dir.mkdir(parents=True, exist_ok=True)
     checkpoint, curve = out_dir / CHECKPOINT, out_dir / CURVE
 
@@ -394,8 +495,10 @@ def pretrain(
         .to(device)
         .train()
     )
+    auxiliary = _auxiliary(objective, model, waves, samples, seed)
+    parameters = [*model.parameters(), *(auxiliary.parameters() if auxiliary else ())]
     optimiser = torch.optim.AdamW(
-        _decay_groups(model, weight_decay), lr=learning_rate, betas=(0.9, 0.98), eps=1e-6, fused=True
+        _decay_groups(parameters, weight_decay), lr=learning_rate, betas=(0.9, 0.98), eps=1e-6, fused=True
     )
     key = {
         "steps": steps, "batch_size": batch_size, "samples": samples, "learning_rate": learning_rate,
@@ -405,9 +508,9 @@ def pretrain(
     }  # fmt: skip
     done, before, rows = 0, 0.0, []
     if resume and checkpoint.is_file():
-        done, before = _load_checkpoint(checkpoint, model, optimiser, key)
+        done, before = _load_checkpoint(checkpoint, model, auxiliary, optimiser, key)
         rows = [row for row in _rows(curve) if row["step"] <= done]
-    started, parameters = time.perf_counter(), list(model.parameters())
+    started = time.perf_counter()
     last = steps if stop_after is None else min(steps, stop_after)
     bar = tqdm(
         total=steps, initial=done, desc="pre-training", unit="step", disable=not progress, mininterval=1.0
@@ -423,7 +526,7 @@ def pretrain(
         model.set_gumbel_temperature(temperature)
         batch = _batch(rng, waves, model, batch_size, samples, objective)
         with _autocast(device, bf16):
-            terms = contrastive_terms(model, *batch)
+            terms = contrastive_terms(model, *batch, auxiliary)
         optimiser.zero_grad(set_to_none=True)
         terms["loss"].backward()
         norm = nn.utils.clip_grad_norm_(parameters, clip_norm)
@@ -447,10 +550,11 @@ def pretrain(
             }
             if saving and val_waves is not None:
                 score = validate(
-                    model, val_waves, samples=samples, objective=objective, batch_size=batch_size, bf16=bf16
-                )
-                row |= {"val_loss": score["contrastive"], "val_accuracy": score["accuracy"]}
-                row |= {"val_perplexity": score["perplexity"]}
+                    model, val_waves, samples=samples, objective=objective, batch_size=batch_size, bf16=bf16,
+                    auxiliary=auxiliary,
+                )  # fmt: skip
+                row["val_loss"] = score["contrastive"]
+                row |= {f"val_{k}": score.get(k) for k in ("accuracy", "perplexity", "log_mel", "same_clip")}
             if saving and probe is not None and (number % probe_every == 0 or number == steps):
                 row["probe"] = probe(model.eval())
                 model.train()
@@ -459,7 +563,7 @@ def pretrain(
             bar.set_postfix({k: f"{row[k]:.2f}" for k in ("contrastive", "accuracy", "perplexity")})
         if saving:
             _write_rows(curve, rows)
-            _save_checkpoint(checkpoint, model, optimiser, number, row["seconds"], key)
+            _save_checkpoint(checkpoint, model, auxiliary, optimiser, number, row["seconds"], key)
     bar.close()
     if last == steps:
         save_backbone(model, out_dir)
