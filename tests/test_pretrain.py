@@ -16,6 +16,8 @@ from genre_utils.errors import CheckpointError, GenreError
 from genre_utils.models.wav2vec import load_backbone, small_config
 from genre_utils.pretrain import (
     COLUMNS,
+    RATE_HZ,
+    Auxiliary,
     Objective,
     contrastive_terms,
     pretrain,
@@ -52,7 +54,11 @@ def tones() -> np.ndarray:
     )
 
 
-def run(waves, folder, **changes):
+#: Plain wav2vec 2.0 and the same with both further tasks.
+PLAIN, MORE = Objective(num_negatives=6), Objective(num_negatives=6, mel_weight=2.0, clip_weight=1.0)
+
+
+def run(waves, folder, objective=PLAIN, **changes):
     options = {
         "steps": 6,
         "batch_size": 4,
@@ -62,7 +68,7 @@ def run(waves, folder, **changes):
         "progress": False,
     }
     config = small_config(**TINY, num_negatives=6)
-    return pretrain(waves, folder, config=config, objective=Objective(num_negatives=6), **(options | changes))
+    return pretrain(waves, folder, config=config, objective=objective, **(options | changes))
 
 
 @pytest.mark.parametrize("variant", [{}, {"feat_extract_norm": "layer", "do_stable_layer_norm": True}])
@@ -156,16 +162,19 @@ def test_pretraining_lowers_the_loss_on_held_out_clips(tones, tmp_path):
     assert after["perplexity"] > 8  # not because the codebooks collapsed, which lowers the loss too
 
 
-def test_an_interrupted_pretraining_ends_bit_for_bit_as_if_it_had_not_been(tones, tmp_path):
-    whole = run(tones, tmp_path / "whole", val_waves=tones)
-    run(tones, tmp_path / "cut", val_waves=tones, stop_after=3)
-    resumed = run(tones, tmp_path / "cut", val_waves=tones)
+@pytest.mark.parametrize(("objective", "window_s"), [(PLAIN, 0.8), (MORE, 0.5)])
+def test_an_interrupted_pretraining_ends_bit_for_bit_as_if_it_had_not_been(tones, tmp_path, objective, window_s):
+    options = {"val_waves": tones, "objective": objective, "window_s": window_s}
+    whole = run(tones, tmp_path / "whole", **options)
+    run(tones, tmp_path / "cut", **options, stop_after=3)
+    resumed = run(tones, tmp_path / "cut", **options)
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
     curves = [list(csv.DictReader((tmp_path / name / "curve.csv").open())) for name in ("whole", "cut")]
     assert [row["step"] for row in curves[0]] == ["1", "2", "3", "4", "5", "6"]
     assert [row["loss"] for row in curves[0]] == [row["loss"] for row in curves[1]]
     assert tuple(curves[0][0]) == COLUMNS
+    assert bool(curves[0][1]["val_log_mel"]) == bool(curves[0][1]["val_same_clip"]) == (objective is MORE)
 
 
 def test_a_checkpoint_of_other_settings_or_damaged_is_refused(tones, tmp_path):
@@ -213,3 +222,50 @@ def test_the_probe_is_asked_when_promised_and_changes_nothing(tones, tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(watched.parameters(), alone.parameters(), strict=True))
     rows = list(csv.DictReader((tmp_path / "watched" / "curve.csv").open()))
     assert [row["step"] for row in rows if row["probe"]] == ["4", "6"] and len(asked) == 2
+
+
+def test_paired_excerpts_are_of_one_clip_and_do_not_overlap():
+    ramps = (np.arange(20_000) + 1)[None] * np.array([[1], [-1]])  # value = position, sign = clip
+    batch = sample_windows(np.random.default_rng(0), ramps.astype(np.float64), 4, 4000, pairs=True)
+    rising = batch[:, -1] > batch[:, 0]
+    assert rising[0] == rising[1] and rising[2] == rising[3] and rising[0] != rising[2]
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        twice = sample_windows(rng, np.arange(9000, dtype=np.float64)[None] ** 2, 2, 4000, pairs=True)
+        # Of a parabola, the later excerpt is the straighter one: its middle lies nearer to the line of its ends.
+        bend = twice[:, 2000] - (twice[:, 0] + twice[:, -1]) / 2
+        assert abs(bend[0]) > abs(bend[1])
+
+
+def test_the_log_mel_task_asks_for_the_frame_that_the_state_belongs_to():
+    """A click is loudest in the frame whose 400 samples have it in their middle."""
+    waves = torch.zeros(1, RATE_HZ)
+    frame = 20
+    waves[0, 320 * frame + 200] = 100.0
+    task = Auxiliary(MORE, 32, torch.randn(4, RATE_HZ), 49)
+    bands = task._log_mel(waves, 49)
+    assert bands.shape == (1, 49, 64)
+    assert int(bands.mean(-1).argmax()) == frame
+
+
+def test_states_that_hold_the_answers_solve_the_further_tasks():
+    torch.manual_seed(0)
+    waves = torch.randn(4, RATE_HZ)
+    waves[2:] = waves[2:].cumsum(1) / 30  # two clips that sound different, two excerpts each
+    task = Auxiliary(MORE, 64, waves, 49)
+    mask = torch.rand(4, 49) < 0.5
+    states = (task._log_mel(waves, 49) - task.mean) / task.spread
+    with torch.no_grad():
+        task.read_mel.weight.copy_(torch.eye(64)), task.read_mel.bias.zero_()
+        solved = task(states, waves, mask)
+        guessed = task(torch.zeros_like(states), waves, mask)
+    assert solved["log_mel"] == 0 and solved["same_clip"] == 1
+    assert guessed["log_mel"] == pytest.approx(1, abs=0.1)
+    assert solved["auxiliary"] < guessed["auxiliary"]
+
+
+def test_excerpts_that_leave_no_room_for_a_partner_are_refused(tones, tmp_path):
+    with pytest.raises(GenreError, match="room for two excerpts of 0.8 s.*clip_weight to 0"):
+        run(tones, tmp_path, MORE, window_s=0.8)
+    with pytest.raises(GenreError, match="even batch.*not batch_size 3"):
+        run(tones, tmp_path, MORE, window_s=0.4, batch_size=3)
