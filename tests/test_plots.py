@@ -86,6 +86,7 @@ FIGURES = {
     "pre-training": lambda: plots.pretraining_curve(
         np.arange(0, 2500, 50), np.linspace(4, 2.8, 50), np.linspace(0.02, 0.3, 50), 4.03
     ),
+    "shares over steps": lambda: plots.shares_over_steps({"probe": ([1, 2], [0.2, 0.4]), "codes": ([1, 2], [0, 0.3])}),
     "data efficiency": lambda: plots.data_efficiency({"head-only": CURVE, "cnn": CURVE}),
     "shapes": lambda: plots.shapes_ledger(
         [

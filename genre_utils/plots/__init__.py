@@ -38,6 +38,7 @@ from genre_utils.plots.learning import (
     learning_overlay,
     memory_bars,
     pretraining_curve,
+    shares_over_steps,
 )
 from genre_utils.plots.networks import (
     architecture,
@@ -66,6 +67,6 @@ __all__ = [
     "leakage_bars", "learning_curves", "learning_overlay", "listen_and_look", "masked_mel", "masked_spans", "mcnemar_grid",
     "mel_filters", "mel_spectrogram", "memory_bars", "per_genre_bars", "player", "players", "pretraining_curve",
     "receptive_field", "reliability", "replica_pair", "scores_over_time", "seeds_strip", "set_style",
-    "shapes_ledger", "show", "similarity_histogram", "spectra", "split_bars", "state_drift", "statistics_by_genre", "temperature_curve",
+    "shapes_ledger", "shares_over_steps", "show", "similarity_histogram", "spectra", "split_bars", "state_drift", "statistics_by_genre", "temperature_curve",
     "waveform", "waveform_and_mel", "wrong_rate",
 ]  # fmt: skip

@@ -13,6 +13,7 @@ from genre_utils.evaluation import Interval
 from genre_utils.plots.style import (
     APPROACH_MARKERS,
     BLUE,
+    GREEN,
     GREY,
     LIGHT,
     ORANGE,
@@ -191,6 +192,23 @@ def pretraining_curve(
         text += f", and the true code is picked {100 * accuracy[-1]:.0f} % of the time"
     describe(fig, text + ".")
     return fig, axes
+
+
+@figure_function
+def shares_over_steps(lines: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> tuple[Figure, Axes]:
+    """Several shares (0 to 1) against optimiser steps: name -> (steps, shares)."""
+    fig, ax = new_figure(3.0)
+    ends = []
+    for i, (name, (steps, shares)) in enumerate(lines.items()):
+        steps, shares = list(steps), list(shares)
+        ax.plot(steps, shares, label=name, color=(GREEN, BLUE, ORANGE, GREY)[i % 4], marker="os^D"[i % 4], markersize=4,
+                linestyle=("-", "--", ":", "-.")[i % 4])  # fmt: skip
+        ends.append(f"{name} from {100 * shares[0]:.0f} to {100 * shares[-1]:.0f} %")
+    percent_axis(ax)
+    ax.set_xlabel("step")
+    ax.legend()
+    describe(fig, f"Shares over the steps of training: {'; '.join(ends)}.")
+    return fig, ax
 
 
 @figure_function

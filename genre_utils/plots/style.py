@@ -16,6 +16,15 @@ from genre_utils.profiles import GENRES
 #: One colour an approach, everywhere (Okabe and Ito, "Color universal design", 2008).
 APPROACH_COLOURS = {"svm": "#E69F00", "cnn": "#0072B2", "head-only": "#009E73", "full": "#D55E00"}
 APPROACH_MARKERS = {"svm": "s", "cnn": "o", "head-only": "^", "full": "D"}
+#: The contestants of :mod:`genre_utils.evidence` that are no approach of the study.
+CONTESTANT_COLOURS = {
+    "pre-trained": "#009E73",
+    "pre-trained, recorded music too": "#56B4E9",
+    "pre-trained, contrastive task only": "#CC79A7",
+    "log-mel statistics": "#E69F00",
+    "SVM on 57 statistics": "#E69F00",
+    "CNN from scratch": "#0072B2",
+}
 #: Short names for axes; :data:`genre_utils.runs.TITLES` has the long ones.
 APPROACH_LABELS = {"svm": "SVM", "cnn": "CNN", "head-only": "head only", "full": "fine-tuned"}
 
@@ -94,8 +103,8 @@ def alt_text(fig: Figure) -> str:
 
 
 def colour(name: str) -> str:
-    """Colour of an approach or genre; grey for anything else."""
-    return APPROACH_COLOURS.get(name) or GENRE_COLOURS.get(name, GREY)
+    """Colour of an approach, contestant or genre; grey for anything else."""
+    return (APPROACH_COLOURS | CONTESTANT_COLOURS | GENRE_COLOURS).get(name, GREY)
 
 
 def label(name: str) -> str:
