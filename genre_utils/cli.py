@@ -314,6 +314,25 @@ def evidence(
 
 
 @app.command()
+def classical(
+    table: Annotated[
+        Path | None, typer.Option(help="GTZAN's features_30_sec.csv (default: what GTZAN_FEATURES_CSV names).")
+    ] = None,
+    repeats: Annotated[int, typer.Option(min=2, help="Draws of the random and of the artist-grouped split.")] = 20,
+    out: Annotated[Path | None, typer.Option(help="Folder of the record (default: build/classical).")] = None,
+) -> None:
+    """SVM and others on 57 features of all of GTZAN, on the study's splits and on fairer ones."""
+    from genre_utils import classical as asked
+    from genre_utils.paths import home
+
+    found = asked.measure(*asked.feature_table(table), repeats=repeats, progress=console.is_terminal)
+    for name in found.provenance:
+        for classifier in asked.classifiers():
+            console.print(f"{name}: {classifier}: {found.accuracy(name, classifier)}", markup=False)
+    console.print(f"written to {found.save(out or home() / 'build' / 'classical')}", soft_wrap=True, markup=False)
+
+
+@app.command()
 def results(
     profile: ProfileOption = "mini",
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the source of the table.")] = False,

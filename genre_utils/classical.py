@@ -1,0 +1,285 @@
+"""Classical classifiers on all of GTZAN: 57 published features of every clip, on every split that matters.
+
+The features of all 1000 clips lie in a table that circulates with GTZAN (``features_30_sec.csv``: 57 librosa statistics a
+clip); :func:`genre_utils.features.clip_statistics` computes the same from audio. No sound is needed, so the
+experiment runs in minutes and can be repeated until chance is averaged out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, ValidationError
+from tqdm import tqdm
+
+from genre_utils import evaluation, replication, runs, splits
+from genre_utils.corpora import Clip, Corpus
+from genre_utils.corpora.faults import gtzan_faults
+from genre_utils.errors import CorpusError, RunError
+from genre_utils.features import FEATURE_NAMES
+from genre_utils.paths import recorded_dir
+from genre_utils.splits import Split, gtzan_ids
+
+SCHEMA_VERSION = 1
+#: Where the feature table is looked for.
+TABLE_VARIABLE = "GTZAN_FEATURES_CSV"
+#: Fixed splits, and those that a repeat draws anew.
+FIXED: dict[str, Callable[[], Split]] = {
+    "study: CNN": splits.cnn_split,
+    "study: wav2vec": splits.wav2vec_split,
+    "fault-filtered": splits.filtered_split,
+}
+RANDOM, BY_ARTIST = "random", "by artist"
+
+
+def feature_table(path: Path | str | None = None) -> tuple[Corpus, np.ndarray]:
+    """The 999 usable clips of GTZAN, without their audio, and their features, float (999, 57).
+
+    Parameters
+    ----------
+    path : path, optional
+        The table; by default what ``GTZAN_FEATURES_CSV`` names.
+
+    Raises
+    ------
+    CorpusError
+        If there is no table, or clips or columns are missing from it.
+    """
+    chosen = path or os.environ.get(TABLE_VARIABLE)
+    if not chosen:
+        raise CorpusError(
+            f"no feature table is named: set {TABLE_VARIABLE} to features_30_sec.csv, which comes with GTZAN's copies"
+        )
+    path = Path(chosen).expanduser()
+    try:
+        table = pd.read_csv(path)
+        table.index = table["filename"].str.rsplit(".", n=1).str[0]
+        features = table.loc[list(gtzan_ids()), list(FEATURE_NAMES)].to_numpy(dtype=np.float64)
+    except (OSError, ValueError, KeyError) as error:
+        raise CorpusError(
+            f"{path} is no table of GTZAN's 57 features ({type(error).__name__}: {error}): it needs the columns filename, "
+            f"{FEATURE_NAMES[0]} ... {FEATURE_NAMES[-1]} and a row for each clip"
+        ) from error
+    if not np.isfinite(features).all():
+        bad = gtzan_ids()[int(np.flatnonzero(~np.isfinite(features).all(axis=1))[0])]
+        raise CorpusError(f"{path} has a feature that is no finite number, for {bad}: get the table again")
+    faults = gtzan_faults()
+    clips = tuple(Clip(i, path, i.split(".", 1)[0], faults.artists.get(i)) for i in gtzan_ids())
+    return Corpus("gtzan (features)", path.parent, clips, 30.0, faults=faults.among(gtzan_ids())), features
+
+
+def classifiers() -> dict[str, tuple[Any, dict[str, list]]]:
+    """Each classifier with the settings that are tried, none for one that is taken as it is: name -> (estimator, grid)."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    from genre_utils.models.svm import rbf_svm
+
+    def scaled(estimator):
+        return make_pipeline(StandardScaler(), estimator)
+
+    return {
+        "SVM": (rbf_svm(), {"svc__C": [1.0, 2.0, 5.0, 10.0, 20.0, 50.0], "svc__gamma": ["scale", 0.01, 0.03]}),
+        "logistic regression": (
+            scaled(LogisticRegression(max_iter=2000)),
+            {"logisticregression__C": [0.03, 0.1, 0.3, 1.0]},
+        ),
+        "k nearest neighbours": (
+            scaled(KNeighborsClassifier(weights="distance")),
+            {"kneighborsclassifier__n_neighbors": [1, 3, 5, 9, 15]},
+        ),
+        "gradient boosting": (
+            HistGradientBoostingClassifier(max_iter=150, max_leaf_nodes=8, early_stopping=False, random_state=0),
+            {},
+        ),
+    }
+
+
+class Trial(BaseModel):
+    """One classifier on one split: for each clip of the record right ("1"), wrong ("0") or not tested ("-")."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    split: str
+    classifier: str
+    repeat: int
+    n_train: int
+    settings: dict[str, Any]
+    marks: str
+
+
+class Classical(BaseModel):
+    """The record of the experiment."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    corpus: str
+    clips: list[str]
+    #: Where each kind of split comes from.
+    provenance: dict[str, str]
+    versions: dict[str, str]
+    hardware: dict[str, Any]
+    git_commit: str | None
+    created: str
+    trials: list[Trial]
+
+    def marks(self, split: str, classifier: str = "SVM") -> np.ndarray:
+        """(repeats, clips): 1 right, 0 wrong, NaN not tested.
+
+        Raises
+        ------
+        RunError
+            If there is no such trial.
+        """
+        value = {"1": 1.0, "0": 0.0, "-": np.nan}
+        rows = [
+            [value[mark] for mark in trial.marks]
+            for trial in self.trials
+            if (trial.split, trial.classifier) == (split, classifier)
+        ]
+        if not rows:
+            known = sorted({f"{trial.classifier} on {trial.split}" for trial in self.trials})
+            raise RunError(f"the record has no {classifier} on {split}; it has {', '.join(known)}")
+        return np.array(rows)
+
+    def accuracies(self, split: str, classifier: str = "SVM") -> np.ndarray:
+        """Accuracy of each repeat, (repeats,)."""
+        return np.nanmean(self.marks(split, classifier), axis=1)
+
+    def accuracy(self, split: str, classifier: str = "SVM") -> evaluation.Interval:
+        """With a 95 % interval: Wilson's for a fixed split, the corrected t for repeated ones."""
+        marks = self.marks(split, classifier)
+        tested = np.isfinite(marks[0]).sum()
+        if len(marks) == 1:
+            return evaluation.wilson(int(np.nansum(marks)), int(tested))
+        n_train = next(t.n_train for t in self.trials if (t.split, t.classifier) == (split, classifier))
+        n_test = len(self.clips) - n_train if split == BY_ARTIST else int(tested)
+        return evaluation.over_splits(self.accuracies(split, classifier), n_train, n_test)
+
+    def against_study(self, approach: str, classifier: str = "SVM") -> dict[str, float]:
+        """Exact McNemar test on the study's own wav2vec test clips; ``b``: only the classifier is right.
+
+        Parameters
+        ----------
+        approach : {"head-only", "full"}
+            Whose stored predictions.
+        """
+        ids, y, predicted = replication.predictions(approach)
+        place = {clip: i for i, clip in enumerate(self.clips)}
+        ours = self.marks("study: wav2vec", classifier)[0][[place[clip] for clip in ids]]
+        return evaluation.mcnemar(ours == 1, predicted == y)
+
+    def save(self, folder: Path) -> Path:
+        """Write ``<folder>/gtzan.json``, whole or not at all."""
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "gtzan.json"
+        part = path.with_suffix(".part")
+        part.write_text(runs.compact(self.model_dump(mode="json")), encoding="utf-8")
+        os.replace(part, path)
+        return path
+
+    @classmethod
+    def load(cls, folder: Path | None = None) -> Classical:
+        """The record that comes with the book, or the one in `folder`.
+
+        Raises
+        ------
+        RunError
+            If it is missing or damaged.
+        """
+        path = (folder or recorded_dir("classical") or Path("book/results/classical")) / "gtzan.json"
+        again = "make it with: python -m genre_utils classical"
+        try:
+            return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise RunError(f"there is no record {path}; {again}") from None
+        except (OSError, ValueError, ValidationError) as error:
+            raise RunError(f"the record {path} cannot be read ({str(error).splitlines()[0]}); {again}") from error
+
+
+def measure(
+    corpus: Corpus,
+    features: np.ndarray,
+    *,
+    repeats: int = 20,
+    only: Mapping[str, tuple[Any, dict]] | None = None,
+    fixed: Mapping[str, Callable[[], Split]] | None = None,
+    n_jobs: int = 1,
+    progress: bool = True,
+) -> Classical:
+    """Each classifier on each split; its settings tuned by five-fold cross-validation inside the training side.
+
+    Validation clips are not learnt from, so that nobody has more labels than the study's networks had. Where a split
+    keeps artists apart, so do the folds of the tuning.
+
+    Parameters
+    ----------
+    corpus, features
+        As :func:`feature_table` gives them; features float (n, k) in corpus order.
+    repeats : int
+        Draws of the random split and of the artist-grouped folds. A draw of folds tests every clip once.
+    only : mapping, optional
+        Other classifiers than :func:`classifiers`.
+    fixed : mapping, optional
+        Other fixed splits than :data:`FIXED`.
+    """
+    from sklearn.base import clone
+    from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold, StratifiedKFold
+
+    def tuned(estimator, grid, train, apart):
+        if not grid:
+            return clone(estimator).fit(features[train], y[train]), {}
+        folds = (StratifiedGroupKFold if apart else StratifiedKFold)(5, shuffle=True, random_state=0)
+        search = GridSearchCV(estimator, grid, cv=folds, n_jobs=n_jobs)
+        search.fit(features[train], y[train], groups=groups[train])
+        return search, {knob.rsplit("__", 1)[-1]: value for knob, value in search.best_params_.items()}
+
+    chosen, fixed = only or classifiers(), FIXED if fixed is None else fixed
+    y, place = corpus.labels(corpus.ids), {clip: i for i, clip in enumerate(corpus.ids)}
+    groups, _ = splits.fold_groups(corpus)
+    todo = [(name, 0, [make()], name == "fault-filtered") for name, make in fixed.items()]
+    for repeat in range(repeats):
+        todo.append((RANDOM, repeat, [splits.random_split(corpus, repeat)], False))
+        todo.append((BY_ARTIST, repeat, splits.grouped_folds(corpus, 5, repeat), True))
+    trials, provenance = [], {}
+    with tqdm(total=len(todo) * len(chosen), desc="classifiers", unit="fit", disable=not progress) as bar:
+        for name, repeat, parts, apart in todo:
+            provenance.setdefault(name, parts[0].provenance)
+            for classifier, (estimator, grid) in chosen.items():
+                marks, settings = np.full(len(y), "-"), {}
+                for part in parts:
+                    train, test = (np.array([place[clip] for clip in some]) for some in (part.train, part.test))
+                    fitted, settings = tuned(estimator, grid, train, apart)
+                    marks[test] = np.where(fitted.predict(features[test]) == y[test], "1", "0")
+                trials.append(
+                    Trial(
+                        split=name,
+                        classifier=classifier,
+                        repeat=repeat,
+                        n_train=len(train),
+                        settings=settings if len(parts) == 1 else {},
+                        marks="".join(marks),
+                    )
+                )
+                bar.update()
+    return Classical(
+        corpus=corpus.name,
+        clips=list(corpus.ids),
+        provenance=provenance,
+        versions=runs.versions(),
+        hardware=runs.hardware(),
+        git_commit=runs.git_commit(),
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        trials=trials,
+    )
