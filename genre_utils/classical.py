@@ -126,6 +126,8 @@ class Classical(BaseModel):
     schema_version: Literal[1] = SCHEMA_VERSION
     corpus: str
     clips: list[str]
+    #: Artist of each clip; a clip of unknown artist counts as an artist of its own.
+    artists: list[str]
     #: Where each kind of split comes from.
     provenance: dict[str, str]
     versions: dict[str, str]
@@ -158,14 +160,16 @@ class Classical(BaseModel):
         return np.nanmean(self.marks(split, classifier), axis=1)
 
     def accuracy(self, split: str, classifier: str = "SVM") -> evaluation.Interval:
-        """With a 95 % interval: Wilson's for a fixed split, the corrected t for repeated ones."""
+        """With a 95 % interval: Wilson's for a fixed split, the corrected t for random ones, and for folds, which test
+        every clip in every draw, the bootstrap over draws and artists."""
         marks = self.marks(split, classifier)
-        tested = np.isfinite(marks[0]).sum()
+        tested = int(np.isfinite(marks[0]).sum())
         if len(marks) == 1:
-            return evaluation.wilson(int(np.nansum(marks)), int(tested))
+            return evaluation.wilson(int(np.nansum(marks)), tested)
+        if split == BY_ARTIST:
+            return evaluation.over_seeds(marks, groups=self.artists)
         n_train = next(t.n_train for t in self.trials if (t.split, t.classifier) == (split, classifier))
-        n_test = len(self.clips) - n_train if split == BY_ARTIST else int(tested)
-        return evaluation.over_splits(self.accuracies(split, classifier), n_train, n_test)
+        return evaluation.over_splits(self.accuracies(split, classifier), n_train, tested)
 
     def against_study(self, approach: str, classifier: str = "SVM") -> dict[str, float]:
         """Exact McNemar test on the study's own wav2vec test clips; ``b``: only the classifier is right.
@@ -276,6 +280,7 @@ def measure(
     return Classical(
         corpus=corpus.name,
         clips=list(corpus.ids),
+        artists=[clip.artist or clip.id for clip in corpus],
         provenance=provenance,
         versions=runs.versions(),
         hardware=runs.hardware(),

@@ -47,7 +47,8 @@ def test_a_classifier_that_knows_artists_shines_on_random_splits_alone():
     assert found.accuracies(BY_ARTIST, "nearest").max() < 0.4
     assert np.isfinite(found.marks(BY_ARTIST, "nearest")).all(), "folds test every clip once"
     interval = found.accuracy(BY_ARTIST, "nearest")
-    assert interval.low < interval.value < interval.high and "corrected t over 3" in interval.method
+    assert interval.low < interval.value < interval.high and "artists" in interval.method
+    assert "corrected t over 3" in found.accuracy(RANDOM, "nearest").method
 
 
 def test_validation_clips_are_neither_learnt_nor_tested_and_the_record_survives_the_disk(tmp_path):
