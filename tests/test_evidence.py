@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,8 +12,10 @@ from tiny_wav2vec import TINY
 from genre_utils import evidence as module
 from genre_utils.errors import RunError
 from genre_utils.evidence import LOG_MEL, RANDOM, Evidence
-from genre_utils.models.wav2vec import Backbone, small_config
+from genre_utils.models.wav2vec import Backbone, load_backbone, random_backbone, small_config
 from genre_utils.profiles import Training, get_profile
+
+RECORDS = Path(__file__).parents[1] / "book" / "results" / "evidence"
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +89,36 @@ def test_transfer_tests_every_clip_once_a_seed(tiny_world, backbone):
     assert sorted(found.clips) == sorted(clip for part in tiny_world.values() for clip in part)
     assert {len(trial.hits) for trial in found.trials} == {len(found.clips)}
     assert "artist-grouped 3-fold" in found.split
+
+
+@pytest.mark.parametrize("question", ["labels", "layers", "transfer"])
+def test_the_records_of_the_book_are_about_the_backbone_that_it_ships(question):
+    found = Evidence.load(question, RECORDS)
+    assert found.backbones["pre-trained"] == load_backbone("shipped").fingerprint
+    assert all(len({trial.seed for trial in found.trials if trial.contestant == name}) >= 5 for name in found.contestants)
+
+
+def test_genre_can_be_read_from_the_shipped_backbone_and_better_than_from_random_weights():
+    """On two hundred clips of artists that neither the backbone nor the book's corpus has; folds by artist."""
+    from sklearn.model_selection import StratifiedGroupKFold, cross_val_score
+
+    from genre_utils.audio import load_audio
+    from genre_utils.corpora.synthetic import synthetic_corpus
+    from genre_utils.features import frozen_states
+    from genre_utils.models.probe import linear_probe
+
+    corpus = synthetic_corpus(20, 4.0, seed=5, progress=False)
+    heard = np.stack([np.resize(load_audio(clip.path, rate_hz=16_000)[0], 64_000) for clip in corpus])
+    y, artists = corpus.labels(corpus.ids), [clip.artist or clip.id for clip in corpus]
+    folds = StratifiedGroupKFold(4, shuffle=True, random_state=0)
+
+    def score(backbone) -> float:
+        states = frozen_states(backbone, heard, window_s=4.0, batch_size=16, progress=False).swapaxes(0, 1)
+        return np.mean([cross_val_score(linear_probe(), x, y, groups=artists, cv=folds).mean() for x in states])
+
+    shipped, random = score(load_backbone("shipped")), score(random_backbone(0))
+    assert shipped > 0.6
+    assert shipped > random + 0.08
 
 
 def test_a_missing_or_damaged_record_says_how_to_make_it(tmp_path):
