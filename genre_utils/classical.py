@@ -7,16 +7,14 @@ experiment runs in minutes and can be repeated until chance is averaged out.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from tqdm import tqdm
 
 from genre_utils import evaluation, replication, runs, splits
@@ -186,12 +184,7 @@ class Classical(BaseModel):
 
     def save(self, folder: Path) -> Path:
         """Write ``<folder>/gtzan.json``, whole or not at all."""
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / "gtzan.json"
-        part = path.with_suffix(".part")
-        part.write_text(runs.compact(self.model_dump(mode="json")), encoding="utf-8")
-        os.replace(part, path)
-        return path
+        return runs.write_record(folder / "gtzan.json", self)
 
     @classmethod
     def load(cls, folder: Path | None = None) -> Classical:
@@ -202,14 +195,8 @@ class Classical(BaseModel):
         RunError
             If it is missing or damaged.
         """
-        path = (folder or recorded_dir("classical") or Path("book/results/classical")) / "gtzan.json"
-        again = "make it with: python -m genre_utils classical"
-        try:
-            return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            raise RunError(f"there is no record {path}; {again}") from None
-        except (OSError, ValueError, ValidationError) as error:
-            raise RunError(f"the record {path} cannot be read ({str(error).splitlines()[0]}); {again}") from error
+        folder = folder or recorded_dir("classical") or Path("book/results/classical")
+        return runs.read_record(cls, folder / "gtzan.json", "make it with: python -m genre_utils classical")
 
 
 def measure(
@@ -219,7 +206,6 @@ def measure(
     repeats: int = 20,
     only: Mapping[str, tuple[Any, dict]] | None = None,
     fixed: Mapping[str, Callable[[], Split]] | None = None,
-    n_jobs: int = 1,
     progress: bool = True,
 ) -> Classical:
     """Each classifier on each split; its settings tuned by five-fold cross-validation inside the training side.
@@ -245,7 +231,7 @@ def measure(
         if not grid:
             return clone(estimator).fit(features[train], y[train]), {}
         folds = (StratifiedGroupKFold if apart else StratifiedKFold)(5, shuffle=True, random_state=0)
-        search = GridSearchCV(estimator, grid, cv=folds, n_jobs=n_jobs)
+        search = GridSearchCV(estimator, grid, cv=folds)
         search.fit(features[train], y[train], groups=groups[train])
         return search, {knob.rsplit("__", 1)[-1]: value for knob, value in search.best_params_.items()}
 
@@ -282,9 +268,6 @@ def measure(
         clips=list(corpus.ids),
         artists=[clip.artist or clip.id for clip in corpus],
         provenance=provenance,
-        versions=runs.versions(),
-        hardware=runs.hardware(),
-        git_commit=runs.git_commit(),
-        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        **runs.origin(),
         trials=trials,
     )

@@ -16,15 +16,13 @@ weights, the order of training); a pre-trained contestant is one pre-training.
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime, timezone
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from tqdm import tqdm
 
 from genre_utils import evaluation, runs
@@ -117,12 +115,7 @@ class Evidence(BaseModel):
 
     def save(self, folder: Path) -> Path:
         """Write ``<folder>/<question>.json``, whole or not at all."""
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{self.question}.json"
-        part = path.with_suffix(".part")
-        part.write_text(runs.compact(self.model_dump(mode="json")), encoding="utf-8")
-        os.replace(part, path)
-        return path
+        return runs.write_record(folder / f"{self.question}.json", self)
 
     @classmethod
     def load(cls, question: Question, folder: Path | None = None) -> Evidence:
@@ -134,15 +127,8 @@ class Evidence(BaseModel):
             If it is missing or damaged.
         """
         folder = folder or recorded_dir("evidence") or Path("book/results/evidence")
-        path = folder / f"{question}.json"
-        again = f"make it with: python -m genre_utils evidence {question}"
-        try:
-            return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            raise RunError(f"there is no record {path}; {again}") from None
-        except (OSError, ValueError, ValidationError) as error:
-            reason = str(error).splitlines()[0]
-            raise RunError(f"the record {path} cannot be read ({reason}); {again}") from error
+        remedy = f"make it with: python -m genre_utils evidence {question}"
+        return runs.read_record(cls, folder / f"{question}.json", remedy)
 
 
 class _World:
@@ -199,10 +185,7 @@ class _World:
             artists=self.artists(clips),
             backbones={name: backbone.fingerprint for name, backbone in backbones.items()},
             settings=settings,
-            versions=runs.versions(),
-            hardware=runs.hardware(),
-            git_commit=runs.git_commit(),
-            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            **runs.origin(),
             trials=trials,
         )
 
@@ -297,7 +280,7 @@ def fine_tuning(backbones: Mapping, seeds: int = 5, progress: bool = True) -> Ev
     like = next(iter(backbones.values()))
     longer = replace(profile.full, epochs=3 * profile.full.epochs, patience=3 * profile.full.patience)
     starts: dict[str, tuple[Callable, Any]] = {
-        name: ((lambda seed, name=name: _copy(backbones[name])), profile.full) for name in backbones
+        name: ((lambda seed, name=name: deepcopy(backbones[name])), profile.full) for name in backbones
     }
     starts[RANDOM] = (lambda seed: random_backbone(seed, like=like)), profile.full
     starts[f"{RANDOM}, three times as long"] = (lambda seed: random_backbone(seed, like=like)), longer
@@ -312,12 +295,6 @@ def fine_tuning(backbones: Mapping, seeds: int = 5, progress: bool = True) -> Ev
         trials.append(Trial(contestant=name, seed=seed, labels=len(train), hits=_marks(right)))
     settings = {"training": vars(profile.full), "head": "linear", "frozen": None}
     return world.record("fine-tuning", world.split.test, world.split.provenance, trials, backbones, settings)
-
-
-def _copy(backbone):
-    from copy import deepcopy
-
-    return deepcopy(backbone)
 
 
 def transfer(

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -28,6 +28,7 @@ from genre_utils.paths import project_root, recorded_dir, runs_dir
 from genre_utils.profiles import GENRES
 
 SCHEMA_VERSION = 1
+_Record = TypeVar("_Record", bound=BaseModel)
 
 Approach = Literal["svm", "cnn", "head-only", "full"]
 
@@ -226,10 +227,7 @@ class RunCard(_Model):
             seed=seed,
             genres=genres,
             settings=_plain(dict(settings or {})),
-            versions=versions(),
-            hardware=hardware(),
-            git_commit=git_commit(),
-            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            **origin(),
             backbone=_plain(dict(backbone)) if backbone else None,
             predictions=[
                 Prediction(clip=clip, artist=who, genre=genres[a], predicted=genres[b], probabilities=row)
@@ -283,20 +281,7 @@ class RunCard(_Model):
 
     def save(self, folder: Path | str | None = None) -> Path:
         """Write the card, whole or not at all, to ``<folder>/<approach>-seed<seed>.json``."""
-        path = (Path(folder) if folder else runs_dir(self.profile)) / self.file_name
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(compact(self.model_dump(mode="json")), encoding="utf-8")
-            os.replace(part, path)
-        except OSError as error:
-            with suppress(OSError):
-                part.unlink()
-            raise RunError(
-                f"cannot write the run record {path}: {error.strerror or error}. "
-                "Free some space, or choose another folder with the environment variable GENRE_UTILS_RUNS."
-            ) from error
-        return path
+        return write_record((Path(folder) if folder else runs_dir(self.profile)) / self.file_name, self)
 
     @classmethod
     def load(cls, path: Path | str) -> RunCard:
@@ -344,7 +329,34 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
 
 
-def compact(content: dict) -> str:
+def write_record(path: Path, record: BaseModel) -> Path:
+    """Write a record, whole or not at all."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(_compact(record.model_dump(mode="json")), encoding="utf-8")
+        os.replace(part, path)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink()
+        raise RunError(
+            f"cannot write the run record {path}: {error.strerror or error}. "
+            "Free some space, or choose another folder with the environment variable GENRE_UTILS_RUNS."
+        ) from error
+    return path
+
+
+def read_record(kind: type[_Record], path: Path, remedy: str) -> _Record:
+    """A record of an experiment, or a :class:`RunError` that names the file and the `remedy`."""
+    try:
+        return kind.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise RunError(f"there is no record {path}; {remedy}") from None
+    except (OSError, ValueError) as error:  # a ValidationError is a ValueError
+        raise RunError(f"the record {path} cannot be read ({str(error).splitlines()[0]}); {remedy}") from error
+
+
+def _compact(content: dict) -> str:
     """JSON with one line a prediction, genre or epoch: small, and readable in a diff."""
 
     def line(value: Any) -> str:
@@ -411,7 +423,17 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def git_commit() -> str | None:
+def origin() -> dict[str, Any]:
+    """What every record says of its making: versions, hardware, commit and time."""
+    return {
+        "versions": versions(),
+        "hardware": hardware(),
+        "git_commit": _git_commit(),
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def _git_commit() -> str | None:
     root = project_root()
     if root is None:
         return None
