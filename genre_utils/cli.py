@@ -20,7 +20,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from genre_utils.errors import GenreError, RunError
-from genre_utils.profiles import BACKBONE_VARIABLE, PROFILES, check_seed, get_profile
+from genre_utils.profiles import BACKBONE_VARIABLE, PROFILES, PROTOCOL_VARIABLE, check_seed, get_profile
 
 app = typer.Typer(
     help="Run, build and use the replication book.",
@@ -56,12 +56,21 @@ def run(
     seed: SeedOption = "0",
     chapters: Annotated[str, typer.Option(help='For example "1,2,4", "2-4"; all if empty.')] = "",
     backbone: BackboneOption = "",
+    protocol: Annotated[
+        str,
+        typer.Option(
+            help="How chapters 4 and 5 train: corrected (the book's way), original (the study's), or some of the "
+            "study's choices alone, as in rate,batch."
+        ),
+    ] = "",
     out: Annotated[Path | None, typer.Option(help="Folder of the executed notebooks.")] = None,
 ) -> None:
     """Run the chapters in order (papermill); executed notebooks go to build/chapters/PROFILE/."""
     from genre_utils import book
 
     use_backbone(backbone)
+    if protocol:
+        os.environ[PROTOCOL_VARIABLE] = protocol
     get_profile(profile)
     number = check_seed(seed)
     chosen = book.select_chapters(chapters, book.all_chapters())
@@ -284,7 +293,7 @@ def pretrain(
 
 @app.command()
 def evidence(
-    question: Annotated[str, typer.Argument(help="labels, layers, fine-tuning or transfer; all four if empty.")] = "",
+    question: Annotated[str, typer.Argument(help="labels, layers, fine-tuning, transfer or protocol; all if empty.")] = "",
     backbone: Annotated[
         list[str] | None,
         typer.Option(help="Pre-trained contestant, NAME=FOLDER; may be repeated. The shipped one by default."),

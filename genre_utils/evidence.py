@@ -1,4 +1,4 @@
-"""What pre-training the small backbone is worth: four questions, each answered by one record of many seeds.
+"""What pre-training the small backbone, and the study's protocol, are worth: one record of many seeds a question.
 
 ``labels``
     How many labelled clips does a linear probe need on the states of each contestant?
@@ -8,6 +8,8 @@
     Is the whole network, trained on, better for having been pre-trained?
 ``transfer``
     Does it hold on real music (profile gtzan-mini, artist-grouped folds)?
+``protocol``
+    What does each choice of the study (:mod:`genre_utils.protocol`), turned on alone, do to both wav2vec 2.0 approaches?
 
 A record keeps, for every seed, which clips were named correctly, so that intervals over seeds and artists, and paired
 differences, are computed when it is read. Its seeds are those of the experiment (the labels or folds drawn, the random
@@ -30,8 +32,10 @@ from genre_utils.errors import RunError
 from genre_utils.paths import recorded_dir
 
 SCHEMA_VERSION = 1
-Question = Literal["labels", "layers", "fine-tuning", "transfer"]
-PROFILE: dict[str, str] = {"labels": "mini", "layers": "mini", "fine-tuning": "mini", "transfer": "gtzan-mini"}
+Question = Literal["labels", "layers", "fine-tuning", "transfer", "protocol"]
+PROFILE: dict[str, str] = {
+    "labels": "mini", "layers": "mini", "fine-tuning": "mini", "transfer": "gtzan-mini", "protocol": "mini",
+}  # fmt: skip
 FRACTIONS = (0.05, 0.1, 0.25, 0.5, 1.0)
 RANDOM, LOG_MEL, SVM, CNN = "random weights", "log-mel statistics", "SVM on 57 statistics", "CNN from scratch"
 
@@ -297,6 +301,68 @@ def fine_tuning(backbones: Mapping, seeds: int = 5, progress: bool = True) -> Ev
     return world.record("fine-tuning", world.split.test, world.split.provenance, trials, backbones, settings)
 
 
+def protocol(backbones: Mapping, seeds: int = 5, progress: bool = True, only: Sequence[str] = ()) -> Evidence:
+    """Head-only and full fine-tuning as the book runs them, with each choice of the study alone, and with all of them.
+
+    As in chapters 4 and 5: head-only with the profile's head (linear unless the protocol names another) on the
+    layer that a probe finds best on the validation clips; full fine-tuning from the head so trained.
+    Contestants are called "head-only: CHOICE" and "full: CHOICE". Seeds decide head, order and excerpts.
+
+    Parameters
+    ----------
+    only : sequence of str, optional
+        Some protocols instead of all.
+    """
+    from genre_utils.features import frozen_states, waves
+    from genre_utils.models.probe import fit_probe
+    from genre_utils.models.wav2vec import GenreWav2Vec, HeadClassifier
+    from genre_utils.paths import runs_dir
+    from genre_utils.protocol import CHOICES, CORRECTED, ORIGINAL, with_protocol
+    from genre_utils.training import WindowSet, fit, precision_of, predict_clips, set_seed
+
+    world = _World(PROFILE["protocol"], progress)
+    train, val, test = (world.rows(part) for part in ("train", "val", "test"))
+    y, trials, (backbone,) = world.y, [], backbones.values()
+
+    def add(name: str, seed: int, probabilities: np.ndarray) -> None:
+        marks = _marks(probabilities.argmax(1) == y[test])
+        trials.append(Trial(contestant=name, seed=seed, labels=len(train), hits=marks))
+
+    heard: dict[bool, tuple[np.ndarray, np.ndarray]] = {}
+    todo = [(seed, name) for seed in range(seeds) for name in only or (CORRECTED, *CHOICES, ORIGINAL)]
+    for seed, name in tqdm(todo, desc="protocol", unit="run", disable=not progress):
+        profile = with_protocol(world.profile, name)
+        if profile.resampled not in heard:
+            sound = waves(world.corpus, world.ids, profile, backbone.rate_hz, progress=progress)
+            bf16, window_s = precision_of() == "bf16", profile.head_only.window_s
+            heard[profile.resampled] = sound, frozen_states(
+                backbone, sound, window_s=window_s, batch_size=16, bf16=bf16, progress=progress
+            )
+        sound, states = heard[profile.resampled]
+        window = round(profile.full.window_s * backbone.rate_hz)
+        scores = [fit_probe(x[train], y[train], x[val], y[val])[1] for x in states.swapaxes(0, 1)]
+        options = {"head": profile.head or "linear"}
+        options["layer"] = -1 if profile.head == "study" else int(np.argmax(scores))
+        folder = runs_dir(profile.name) / "evidence" / "protocol"
+        set_seed(seed)
+        model = HeadClassifier(*states.shape[1:], len(world.corpus.genres), **options)
+        sets = [WindowSet(states[part], y[part]) for part in (train, val)]
+        place = folder / f"head-only-{name}-{seed}"
+        model = fit(model, *sets, profile.head_only, seed=seed, out_dir=place, progress=False).model
+        add(f"head-only: {name}", seed, predict_clips(model, states[test]))
+
+        set_seed(seed)
+        net = GenreWav2Vec(deepcopy(backbone), len(world.corpus.genres), **options)
+        if profile.warm_head:
+            net.head.load_state_dict(model.head.state_dict())
+        sets = [WindowSet(sound[part], y[part], window) for part in (train, val)]
+        place = folder / f"full-{name}-{seed}"
+        net = fit(net.freeze(profile.frozen), *sets, profile.full, seed=seed, out_dir=place, progress=False).model
+        add(f"full: {name}", seed, predict_clips(net, sound[test], window, 8))
+    settings = {name: what for name, (what, _) in CHOICES.items()}
+    return world.record("protocol", world.split.test, world.split.provenance, trials, backbones, settings)
+
+
 def transfer(
     backbones: Mapping, seeds: int = 5, progress: bool = True, folds: int = 5, cnn: bool = True
 ) -> Evidence:
@@ -394,4 +460,5 @@ QUESTIONS: dict[str, Callable[..., Evidence]] = {
     "layers": layers,
     "fine-tuning": fine_tuning,
     "transfer": transfer,
+    "protocol": protocol,
 }

@@ -403,8 +403,11 @@ def mels(corpus: Corpus, ids: Iterable[str], profile: Profile, *, progress: bool
 def waves(
     corpus: Corpus, ids: Iterable[str], profile: Profile, rate_hz: int = 16_000, *, progress: bool = True
 ) -> np.ndarray:
-    """Raw audio of clips `ids` at `rate_hz`: float32, full scale = 1, shape (n, clip_s * rate_hz). Cached."""
-    ids = list(ids)
+    """Raw audio of clips `ids` at `rate_hz`: float32, full scale = 1, shape (n, clip_s * rate_hz). Cached.
+
+    A profile that is not `resampled` gets the samples of GTZAN's own rate instead, whatever `rate_hz` says.
+    """
+    ids, rate_hz = list(ids), rate_hz if profile.resampled else profile.mel_rate_hz
     arrays = cached_over_clips(
         "wave", _make_wave, corpus, ids, rate_hz=rate_hz, clip_s=profile.clip_s, progress=progress
     )

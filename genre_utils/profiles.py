@@ -15,6 +15,8 @@ GENRES = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "
 
 #: Environment variable behind ``run --backbone``: the kernels of the chapters inherit it.
 BACKBONE_VARIABLE = "GENRE_UTILS_BACKBONE"
+#: And behind ``run --protocol``.
+PROTOCOL_VARIABLE = "GENRE_UTILS_PROTOCOL"
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,9 @@ class Training:
     learning_rate : float
         Peak rate, reached after the warm-up.
     warmup : float
-        Fraction of all steps over which the rate rises from zero; it falls linearly afterwards.
+        Fraction of all steps over which the rate rises from zero.
+    schedule : {"linear", "constant_with_warmup"}
+        What the rate does afterwards: fall to zero in a straight line, or stay.
     weight_decay : float
     patience : int
         Epochs without a better validation accuracy (of whole clips) before training stops.
@@ -42,6 +46,7 @@ class Training:
     warmup: float = 0.1
     weight_decay: float = 0.01
     patience: int = 10
+    schedule: str = "linear"
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,16 @@ class Profile:
     cnn, head_only, full : Training
     corpus_seed, split_seed : int
         Fixed per profile: a run's ``seed`` changes the training alone, so that all seeds share one test set.
+    resampled : bool
+        Whether raw audio is resampled to the backbone's rate, or handed over at GTZAN's own.
+    head : str or None
+        Head of the wav2vec 2.0 models; None: the best on the validation clips.
+    warm_head : bool
+        Whether full fine-tuning starts with the head that was trained on the frozen backbone.
+    frozen : {"encoder", None}
+        What full fine-tuning leaves as it is.
+    protocol : str
+        What :func:`genre_utils.protocol.with_protocol` made of it.
     """
 
     name: str
@@ -81,6 +96,11 @@ class Profile:
     split_seed: int = 0
     about: str = ""
     genres: tuple[str, ...] = field(default=GENRES)
+    resampled: bool = True
+    head: str | None = None
+    warm_head: bool = True
+    frozen: str | None = "encoder"
+    protocol: str = "corrected"
 
     #: Sample rates of the two front ends, in hertz (GTZAN's own, and wav2vec 2.0's).
     mel_rate_hz: int = 22_050
@@ -127,19 +147,24 @@ PROFILES: dict[str, Profile] = {
 
 
 def get_profile(name: str) -> Profile:
-    """The profile called `name`; ``GENRE_UTILS_BACKBONE`` (``NAME`` or ``NAME@REVISION``) puts another backbone in.
+    """The profile called `name`.
+
+    ``GENRE_UTILS_BACKBONE`` (``NAME`` or ``NAME@REVISION``) puts another backbone in, ``GENRE_UTILS_PROTOCOL`` another
+    protocol (see :mod:`genre_utils.protocol`).
 
     Raises
     ------
     ProfileError
         If there is none; the message lists those that exist.
     """
+    from genre_utils.protocol import with_protocol
+
     if name in PROFILES:
-        other = os.environ.get(BACKBONE_VARIABLE)
-        if not other:
-            return PROFILES[name]
-        backbone, _, revision = (other, "", "") if Path(other).exists() else other.partition("@")
-        return replace(PROFILES[name], backbone=backbone, backbone_revision=revision or None)
+        profile = PROFILES[name]
+        if other := os.environ.get(BACKBONE_VARIABLE):
+            backbone, _, revision = (other, "", "") if Path(other).exists() else other.partition("@")
+            profile = replace(profile, backbone=backbone, backbone_revision=revision or None)
+        return with_protocol(profile, os.environ.get(PROTOCOL_VARIABLE, ""))
     near = difflib.get_close_matches(str(name), PROFILES, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     raise ProfileError(f"unknown profile {name!r}: choose one of {', '.join(PROFILES)}.{hint}")

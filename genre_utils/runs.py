@@ -215,6 +215,7 @@ class RunCard(_Model):
                 f"(shape {probabilities.shape}): each clip needs a finite score per genre, summing to 1"
             )
         y, p = corpus.labels(ids), probabilities.argmax(axis=1)
+        variant = variant or _variant(approach, profile)
         groups = _artists(corpus, ids) if groups is None else [str(group) for group in groups]
         genres = list(corpus.genres)
         return cls(
@@ -370,6 +371,13 @@ def _compact(content: dict) -> str:
         else:
             parts.append(f"{line(key)}: {line(value)}")
     return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def _variant(approach: str, profile) -> str:
+    """What a run of `profile` is called beside its approach: the protocol, where it is another than the book's."""
+    protocol = getattr(profile, "protocol", "corrected")
+    own = protocol == "corrected" or approach not in ("head-only", "full")
+    return "" if own else f"protocol {protocol.replace(',', ' ')}"
 
 
 def _artists(corpus, ids: Sequence[str]) -> list[str] | None:
@@ -579,7 +587,7 @@ def load_cards(profile, seed: int | None = None) -> Cards:
     for origin in ("recorded", "this run"):  # what ran here comes last and wins
         for card in found[origin]:
             cards[card.approach, card.seed, card.variant] = (origin, card)
-    plain = {(a, s): entry for (a, s, variant), entry in cards.items() if not variant}
+    plain = {(a, s): entry for (a, s, variant), entry in cards.items() if variant == _variant(a, profile)}
     if seed is None and plain:
         seeds = [s for _, s in plain]
         seed = min(set(seeds), key=lambda s: (-seeds.count(s), s))

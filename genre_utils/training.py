@@ -359,7 +359,7 @@ def _arguments(folder: Path, training: Training, seed: int, precision: str) -> T
         learning_rate=training.learning_rate,
         warmup_steps=training.warmup,  # a fraction of all steps; the old warmup_ratio is gone
         weight_decay=training.weight_decay,
-        lr_scheduler_type="linear",
+        lr_scheduler_type=training.schedule,
         bf16=precision == "bf16",
         fp16=precision == "fp16",
         use_cpu=default_device() == "cpu",

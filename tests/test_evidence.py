@@ -83,6 +83,14 @@ def test_whole_networks_are_trained_from_each_start(tiny_world, backbone, genre_
     assert epochs == [1, 1, 1, 1, 3, 3]
 
 
+def test_every_protocol_runs_both_approaches_on_the_test_clips(tiny_world, backbone):
+    found = module.protocol({"tiny": backbone}, seeds=1, progress=False, only=("corrected", "rate", "original"))
+    assert found.contestants == [
+        f"{approach}: {name}" for name in ("corrected", "rate", "original") for approach in ("head-only", "full")
+    ]
+    assert found.hits("full: original").shape == (1, len(tiny_world["test"]))
+
+
 def test_transfer_tests_every_clip_once_a_seed(tiny_world, backbone):
     found = module.transfer({"tiny": backbone}, seeds=2, progress=False, folds=3)
     assert found.contestants == ["tiny", LOG_MEL, RANDOM, module.SVM, module.CNN]
