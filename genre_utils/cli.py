@@ -363,6 +363,58 @@ def results(
 
 
 @app.command()
+def ledger(
+    files: Annotated[list[Path] | None, typer.Argument(help="Exported runs to judge as well as the recorded ones.")] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Every column, as CSV.")] = False,
+    write: Annotated[Path | None, typer.Option(help="Put it between the marks of this page.")] = None,
+) -> None:
+    """Each claim of the study: reported, found, how sure, and the verdict."""
+    from genre_utils import ledger as judged
+    from genre_utils import results as made
+    from genre_utils.runs import read_cards
+
+    extra = [bench for file in files or () for bench in judged.benches(read_cards(file), str(file))]
+    table = judged.ledger([*judged.recorded_benches(), *extra])
+    if write is not None:
+        changed = made.write_results(write, judged.page(table, made.linked))
+        console.print(f"{write}: {'updated' if changed else 'was up to date'}", markup=False)
+    elif as_csv:
+        typer.echo(table.to_csv(index=False), nl=False)
+    else:
+        console.print(Markdown(judged.page(table)))
+
+
+@app.command()
+def export(
+    profile: ProfileOption = "gtzan",
+    out: Annotated[Path | None, typer.Option(help="The file (default: PROFILE-DATE.json here).")] = None,
+    schema: Annotated[Path | None, typer.Option(help="Only write the JSON schema of such files.")] = None,
+) -> None:
+    """Put the records of your run into one file, to be contributed to the ledger by pull request."""
+    from genre_utils import runs
+    from genre_utils.paths import runs_dir
+
+    if schema is not None:
+        schema.write_text(json.dumps(runs.json_schema(), indent=1) + "\n", encoding="utf-8")
+        return
+    get_profile(profile)
+    cards = [runs.RunCard.load(path) for path in sorted(runs_dir(profile).glob("*-seed*.json"))]
+    if not cards:
+        raise RunError(
+            f"there is no run of the profile {profile} in {runs_dir(profile)}: run it first "
+            f"(python -m genre_utils run --profile {profile})"
+        )
+    file = out or Path(f"{profile}-{max(card.created for card in cards)[:10]}.json")
+    runs.write_record(file, runs.Bundle(cards=cards).check())
+    for card in cards:
+        console.print(str(card), markup=False, highlight=False)
+    console.print(
+        f"Written to {file}. To contribute it, put it into book/results/contributed/ and open a pull request.",
+        soft_wrap=True, markup=False,
+    )  # fmt: skip
+
+
+@app.command()
 def address(url: Annotated[str, typer.Argument(help="For example https://github.com/you/your-fork")]) -> None:
     """Set the repository's address in every file that links to it."""
     from genre_utils.address import change_address

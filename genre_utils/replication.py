@@ -16,7 +16,7 @@ from genre_utils.errors import RunError
 from genre_utils.evaluation import Interval
 from genre_utils.paths import package_data
 from genre_utils.profiles import GENRES
-from genre_utils.runs import TITLES, RunCard, aligned
+from genre_utils.runs import TITLES, RunCard
 
 #: Our name of an approach -> its key in ``data/study.json``.
 _KEYS = {"cnn": "cnn", "head-only": "head_only", "full": "full"}
@@ -153,64 +153,3 @@ def comparison_with(cards: Mapping[str, RunCard]) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows)
-
-
-#: The study's comparative claims: text, the approach said to be better, the one said to be worse.
-CLAIMS = (
-    ("full fine-tuning beats the CNN on spectrograms", "full", "cnn"),
-    ("head-only beats the CNN on spectrograms", "head-only", "cnn"),
-    ("full fine-tuning beats head-only", "full", "head-only"),
-    ("the CNN beats MFCC statistics with an SVM", "cnn", "svm"),
-    ("head-only beats MFCC statistics with an SVM", "head-only", "svm"),
-    ("full fine-tuning beats MFCC statistics with an SVM", "full", "svm"),
-)
-
-
-def ledger(cards: Mapping[str, RunCard]) -> pd.DataFrame:
-    """Each claim of the study: what it reports, what we measure on one common test set, and the verdict.
-
-    Returns
-    -------
-    DataFrame
-        ``claim``, ``study`` (difference of its accuracies, :func:`reported_difference`; it is paired only for
-        full against head-only), ``ours`` (paired difference, 95 % bootstrap interval,
-        over artists where they are known),
-        ``p`` (exact McNemar, Holm over all claims), ``n``, ``corpus``, ``verdict``. A claim for which an
-        approach was not run is "not tested here".
-    """
-    tested = {claim: (a, b) for claim, a, b in CLAIMS if a in cards and b in cards}
-    both = aligned(cards) if tested else None
-    tests = {c: evaluation.mcnemar(both.right[a], both.right[b]) for c, (a, b) in tested.items()}
-    adjusted = evaluation.holm({c: test["p"] for c, test in tests.items()})
-    rows = []
-    for claim, a, b in CLAIMS:
-        row = {"claim": claim, "study": _reported_gap(a, b), "ours": "–", "p": np.nan, "n": 0, "corpus": "–"}
-        verdict = "not tested here"
-        if claim in tested:
-            gap = evaluation.difference(
-                evaluation.accuracy, both.y, both.predicted[a], both.predicted[b], both.groups
-            )
-            row |= {"ours": _points(gap), "p": adjusted[claim], "n": gap.n, "corpus": cards[a].corpus.name}
-            verdict = _verdict(gap, adjusted[claim])
-        rows.append(row | {"verdict": verdict})
-    return pd.DataFrame(rows)
-
-
-def _reported_gap(a: str, b: str) -> str:
-    if a not in _KEYS or b not in _KEYS:
-        return "no figure"
-    paired = "same clips" if {a, b} <= set(WITH_PREDICTIONS) else "different clips"
-    return f"{_points(reported_difference(a, b))} ({paired})"
-
-
-def _points(gap: Interval) -> str:
-    return f"{100 * gap.value:+.1f} points [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]"
-
-
-def _verdict(gap: Interval, p: float) -> str:
-    """A difference counts if both its interval excludes zero and the adjusted test says so."""
-    if gap.low > 0 and p < 0.05:
-        return "holds"
-    if gap.high < 0 and p < 0.05:
-        return "the reverse"
-    return "undecided"

@@ -1,4 +1,4 @@
-"""The results table of README.md, made from the committed run records."""
+"""Pages made from the committed run records: the results table of README.md, the ledger."""
 
 from __future__ import annotations
 
@@ -41,6 +41,17 @@ def results_markdown(folder: Path) -> str:
     profiles = sorted({card.profile for card in cards})
     lines += ["", f"Profile {', '.join(profiles)}: these figures are about the corpus {', '.join(corpora)}."]
     return "\n".join(lines)
+
+
+def linked(places: str) -> str:
+    """Paths in the checkout ("a/b.json, c.ipynb") as links of a page in ``book/``: records to download, chapters to read."""
+
+    def link(place: str) -> str:
+        if place.endswith(".ipynb"):
+            return f"[{Path(place).stem.split('_')[0].lstrip('0')}](../{place})"
+        return f"{{download}}`{Path(place).stem} <../{place}>`" if place.endswith(".json") else place
+
+    return ", ".join(map(link, places.split(", ")))
 
 
 def between_marks(text: str) -> str:

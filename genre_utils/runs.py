@@ -312,9 +312,80 @@ class RunCard(_Model):
             raise RunError(f"{path} is not a run record: {where}: {first['msg']}. {again}") from error
 
 
+class Bundle(_Model):
+    """Several run records in one file: what a run elsewhere hands in (``python -m genre_utils export``)."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    cards: list[RunCard] = Field(min_length=1)
+
+    def check(self) -> Bundle:
+        """The bundle itself, if every card's figures follow from its predictions.
+
+        Raises
+        ------
+        RunError
+            Naming the card and what does not fit.
+        """
+        for card in self.cards:
+            check_card(card)
+        return self
+
+
+def check_card(card: RunCard) -> None:
+    """Raise a :class:`RunError` unless the card's figures follow from its predictions, and these from its split."""
+
+    def refuse(why: str) -> None:
+        raise RunError(f"{card.title}, seed {card.seed}, profile {card.profile}: {why}")
+
+    if not np.array_equal(card.probabilities.argmax(axis=1), card.predicted):
+        refuse("a predicted genre is not the one with the highest probability")
+    right = int((card.predicted == card.y).sum())
+    if not np.isclose(card.interval().value, right / len(card.y)):
+        refuse(f"its accuracy is {card.interval().value:.4f}, its predictions give {right / len(card.y):.4f}")
+    if not np.isclose(card.metrics["macro_f1"].value, evaluation.macro_f1(card.y, card.predicted)):
+        refuse("its macro F1 does not follow from its predictions")
+    if card.corpus.name == "gtzan":
+        from genre_utils import splits
+
+        if wrong := [row.clip for row in card.predictions if row.clip.split(".")[0] != row.genre]:
+            refuse(f"{wrong[0]} is labelled otherwise than GTZAN labels it")
+        known = {"cnn": splits.cnn_split, "wav2vec": splits.wav2vec_split, "filtered": splits.filtered_split}
+        if card.split.name in known and set(card.ids) != set(known[card.split.name]().test):
+            refuse(f"its clips are not the test clips of the split {card.split.name!r}")
+
+
+def read_cards(path: Path) -> list[RunCard]:
+    """The cards in a file: one record, or a bundle of several.
+
+    Raises
+    ------
+    RunError
+        If the file is missing or neither of both.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"there is no file {path}") from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read ({error}): export the run again") from error
+    if isinstance(content, dict) and "cards" in content:
+        return read_record(Bundle, path, "export the run again: python -m genre_utils export").check().cards
+    return [RunCard.load(path)]
+
+
+def recorded_cards() -> dict[str, list[RunCard]]:
+    """Every run record that comes with the book: its folder or file below ``book/results`` -> cards."""
+    base = recorded_dir("")
+    if base is None:
+        return {}
+    found = {f"book/results/{folder.name}": _read(folder) for folder in sorted(base.iterdir()) if folder.is_dir()}
+    found |= {f"book/results/contributed/{path.name}": read_cards(path) for path in sorted(base.glob("contributed/*.json"))}
+    return {place: cards for place, cards in found.items() if cards}
+
+
 def json_schema() -> dict[str, Any]:
-    """JSON schema of a run record."""
-    return RunCard.model_json_schema()
+    """JSON schema of an exported bundle of run records."""
+    return Bundle.model_json_schema()
 
 
 def _plain(value: Any) -> Any:
@@ -581,8 +652,8 @@ def load_cards(profile, seed: int | None = None) -> Cards:
         If there is no card at all.
     """
     name = getattr(profile, "name", profile)
-    recorded = recorded_dir(name)
-    found = {"this run": _read(runs_dir(name)), "recorded": _read(recorded) if recorded else []}
+    recorded = [card for cards in recorded_cards().values() for card in cards if card.profile == name]
+    found = {"this run": _read(runs_dir(name)), "recorded": recorded}
     cards: dict[tuple[str, int, str], tuple[str, RunCard]] = {}
     for origin in ("recorded", "this run"):  # what ran here comes last and wins
         for card in found[origin]:

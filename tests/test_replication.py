@@ -92,29 +92,6 @@ def test_comparison_names_both_corpora():
     assert table.loc[runs.TITLES["cnn"], "ours (toy)"] == str(cards["cnn"].interval())
 
 
-def test_ledger_tells_holding_from_undecided_and_untested():
-    cards = {"full": make_card("full", rate=1.0), "cnn": make_card("cnn", rate=0.3), "svm": make_card("svm", rate=0.3)}
-    table = replication.ledger(cards).set_index("claim")
-    assert table.loc["full fine-tuning beats the CNN on spectrograms", "verdict"] == "holds"
-    assert table.loc["full fine-tuning beats head-only", "verdict"] == "not tested here"
-    assert table.loc["full fine-tuning beats head-only", "study"] == "+12.0 points [+4.0, +20.0] (same clips)"
-    assert table.loc["head-only beats the CNN on spectrograms", "study"] == "+1.7 points [-9.6, +12.3] (different clips)"
-    same = replication.ledger({"cnn": make_card("cnn"), "svm": make_card("svm", rate=0.7)}).set_index("claim")
-    assert same.loc["the CNN beats MFCC statistics with an SVM", "verdict"] == "undecided"
-
-
-def test_ledger_notices_the_reverse():
-    cards = {"full": make_card("full", rate=0.1), "head-only": make_card("head-only", rate=1.0)}
-    table = replication.ledger(cards).set_index("claim")
-    assert table.loc["full fine-tuning beats head-only", "verdict"] == "the reverse"
-
-
-def test_ledger_refuses_different_test_sets():
-    ids = make_card("full").ids[:20]
-    with pytest.raises(RunError, match="not scored on the same test clips"):
-        replication.ledger({"full": make_card("full", ids=ids), "cnn": make_card("cnn")})
-
-
 def test_only_the_paired_and_the_widest_reported_difference_exclude_zero():
     """As the study's own tests say: McNemar p = .012, Fisher p = .011 and .88."""
     assert replication.reported_difference("full", "head-only").low > 0

@@ -29,10 +29,12 @@ def test_card_survives_the_disk(run_folder):
 
 
 def test_saved_card_obeys_the_published_schema(tmp_path):
-    content = json.loads(make_card().save(tmp_path).read_text(encoding="utf-8"))
-    schema = runs.json_schema()
+    path = runs.write_record(tmp_path / "bundle.json", runs.Bundle(cards=[make_card(), make_card("full")]))
+    content, schema = json.loads(path.read_text(encoding="utf-8")), runs.json_schema()
     jsonschema.validate(content, schema)
-    content["predictions"][0].pop("genre")
+    assert runs.read_cards(path) == [make_card().model_copy(update={"created": c["created"]}) if not i else runs.RunCard(**c)
+                                     for i, c in enumerate(content["cards"])]
+    content["cards"][0]["predictions"][0].pop("genre")
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(content, schema)
 
@@ -122,8 +124,8 @@ def test_cards_of_this_run_come_in_the_books_order(run_folder):
 
 
 def test_recorded_cards_fill_in_and_say_so(run_folder, tmp_path, monkeypatch):
-    recorded = tmp_path / "recorded"
-    monkeypatch.setattr(runs, "recorded_dir", lambda profile: recorded)
+    recorded = tmp_path / "recorded" / "mini"
+    monkeypatch.setattr(runs, "recorded_dir", lambda profile: recorded.parent)
     make_card("cnn", rate=0.1).save(recorded)
     make_card("full").save(recorded)
     fresh = make_card("cnn", rate=1.0)
