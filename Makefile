@@ -2,6 +2,7 @@
 PYTHON   ?= python3
 PROFILE  ?= mini
 SEED     ?= 0
+SEEDS    ?= 1
 CHAPTERS ?=
 
 SHELL := /bin/bash
@@ -19,7 +20,7 @@ STAMP := $(VENV)/.stamp
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
 	@echo
-	@echo "  PROFILE=mini|gtzan-mini|gtzan   SEED=0   CHAPTERS=1,2,4 (all if empty)   PYTHON=python3"
+	@echo "  PROFILE=mini|gtzan-mini|gtzan   SEED=0   SEEDS=1   CHAPTERS=1,2,4 (all if empty)   PYTHON=python3"
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 10) <= v < (3, 14) else \
@@ -38,7 +39,7 @@ $(STAMP): requirements.lock pyproject.toml
 setup: $(STAMP)  ## only install the environment
 
 book: $(STAMP)  ## run the chapters and build the pages (build/html/PROFILE/index.html)
-	@$(PY) -m genre_utils run --profile "$(PROFILE)" --seed "$(SEED)" --chapters "$(CHAPTERS)"
+	@$(PY) -m genre_utils run --profile "$(PROFILE)" --seed "$(SEED)" --seeds "$(SEEDS)" --chapters "$(CHAPTERS)"
 	@$(PY) -m genre_utils build --profile "$(PROFILE)"
 
 test: $(STAMP)  ## lint, unit tests, and every notebook against its stored outputs

@@ -91,6 +91,20 @@ def select_chapters(wanted: str | None, available: list[Chapter]) -> list[Chapte
     return [c for c in available if c.number in chosen]
 
 
+#: Chapters in which something is trained that another seed changes.
+TRAINED = (2, 4, 5)
+
+
+def seed_plan(chapters: list[Chapter], seed: int, seeds: int) -> list[tuple[int, list[Chapter]]]:
+    """What to run for `seeds` seeds from `seed` on: the chapters that train for each of the others, then all for the first.
+
+    The first seed comes last, so that chapter 6 finds the records of all, and the saved models are those of that seed.
+    """
+    training = [chapter for chapter in chapters if chapter.number in TRAINED]
+    others = [(seed + k, training) for k in range(1, seeds)] if training else []
+    return [*others, (seed, chapters)]
+
+
 def sections(cells: Iterable) -> list[str]:
     """For each cell the Markdown heading it stands under ("" before the first one)."""
     current, found = "", []
@@ -100,6 +114,11 @@ def sections(cells: Iterable) -> list[str]:
             current = headings[-1] if headings else current
         found.append(current)
     return found
+
+
+def chapters_dir(profile: str) -> Path:
+    """Where executed notebooks of `profile` go unless told otherwise."""
+    return home() / "build" / "chapters" / profile
 
 
 def _engine():
@@ -150,7 +169,7 @@ def run_chapters(
         If a cell raises or the kernel dies. The message names the notebook, the cell and its first line,
         and where the partly executed notebook is kept.
     """
-    out = out or home() / "build" / "chapters" / profile
+    out = out or chapters_dir(profile)
     (out / "unfinished").mkdir(parents=True, exist_ok=True)
     return [_run_one(chapter, profile, seed, out, watch) for chapter in chapters]
 

@@ -54,6 +54,7 @@ def use_backbone(name: str) -> None:
 def run(
     profile: ProfileOption = "mini",
     seed: SeedOption = "0",
+    seeds: Annotated[int, typer.Option(min=1, help="How many, from --seed on; chapter 6 then shows them all.")] = 1,
     chapters: Annotated[str, typer.Option(help='For example "1,2,4", "2-4"; all if empty.')] = "",
     backbone: BackboneOption = "",
     protocol: Annotated[
@@ -76,12 +77,18 @@ def run(
     chosen = book.select_chapters(chapters, book.all_chapters())
     if not chosen:
         raise RunError(f"no notebook chapters/NN_*.ipynb in {book.book_root()}")
-    began = time.monotonic()
-    with _Progress(chosen) as progress:
-        made = book.run_chapters(profile, number, chosen, out=out, watch=progress)
+    began, made = time.monotonic(), []
+    for one, some in book.seed_plan(chosen, number, seeds):
+        if seeds > 1:
+            console.print(f"[bold]seed {one}[/bold]")
+        folder = out or book.chapters_dir(profile)
+        with _Progress(some) as progress:
+            made += book.run_chapters(
+                profile, one, some, out=folder if one == number else folder / f"seed-{one}", watch=progress
+            )
     minutes, seconds = divmod(round(time.monotonic() - began), 60)
     console.print(
-        f"{len(made)} chapters in {minutes} min {seconds:02d} s; executed notebooks: {made[0].parent}"
+        f"{len(made)} chapters in {minutes} min {seconds:02d} s; executed notebooks: {made[-1].parent}"
     )
 
 

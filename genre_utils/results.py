@@ -49,7 +49,8 @@ def linked(places: str) -> str:
     def link(place: str) -> str:
         if place.endswith(".ipynb"):
             return f"[{Path(place).stem.split('_')[0].lstrip('0')}](../{place})"
-        return f"{{download}}`{Path(place).stem} <../{place}>`" if place.endswith(".json") else place
+        inside = place.removeprefix("book/")
+        return f"{{download}}`{Path(place).stem} <{inside}>`" if inside != place else place
 
     return ", ".join(map(link, places.split(", ")))
 

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from genre_utils import book, cli, pages
 from genre_utils.errors import ProfileError, RunError
-from genre_utils.profiles import BACKBONE_VARIABLE, get_profile
+from genre_utils.profiles import BACKBONE_VARIABLE, PROTOCOL_VARIABLE, get_profile
 
 
 @pytest.fixture
@@ -100,6 +100,30 @@ def test_run_passes_parameters_and_leaves_the_source_alone(checkout):
     assert source.read_bytes() == before
     assert steps[0] == (0, 5, f"Chapter {NAMES[1]}") and steps[-1] == (5, 5, "finished")
     assert not list((made.parent / "unfinished").iterdir())
+
+
+def test_several_seeds_train_again_and_the_first_comes_last(checkout, call):
+    for name in NAMES:
+        write_chapter(checkout, name, "from pathlib import Path\nwith open('../order.txt', 'a') as f:\n"
+                      f"    print('{name[:2]}', seed, file=f)")  # fmt: skip
+    code, out, _ = call("run", "--seed", "3", "--seeds", "3")
+    ran = (checkout / "order.txt").read_text().split("\n")[:-1]
+    training = ["02", "04", "05"]
+    assert ran == [f"{n} {s}" for s in (4, 5) for n in training] + [f"0{n} 3" for n in range(1, 7)]
+    made = checkout / "build" / "chapters" / "mini"
+    assert len(list(made.glob("*.ipynb"))) == 6 and len(list(made.glob("seed-4/*.ipynb"))) == 3
+    assert code == 0 and "12 chapters" in out
+
+
+def test_the_protocol_reaches_the_chapters_and_a_wrong_one_stops_before_them(checkout, monkeypatch, call):
+    monkeypatch.delenv(PROTOCOL_VARIABLE, raising=False)
+    write_chapter(checkout, NAMES[3], "from genre_utils.profiles import get_profile\nprint(get_profile(profile).protocol)")
+    code, _, err = call("run", "--protocol", "orignal")
+    assert code == 2 and "Did you mean 'original'?" in err and not (checkout / "build" / "chapters").exists()
+    call("run", "--chapters", "4", "--protocol", "original")
+    executed = nbformat.read(checkout / "build" / "chapters" / "mini" / f"{NAMES[3]}.ipynb", as_version=4)
+    assert executed.cells[-1].outputs[0].text == "original\n"
+    monkeypatch.delenv(PROTOCOL_VARIABLE)
 
 
 @pytest.mark.parametrize(
@@ -423,3 +447,25 @@ def test_doctor_exits_1_when_something_essential_is_broken(checkout, monkeypatch
     (finding,) = (f for f in json.loads(result.stdout) if f["what"] == "jupyter-book")
     assert finding["level"] == "broken" and "jupyter-book<2" in finding["remedy"]
     assert result.exit_code == 1
+
+
+# --- The ledger --------------------------------------------------------------------------------------------
+
+
+def test_a_run_is_exported_and_judged(checkout, call, tmp_path):
+    from fake_cards import make_card
+
+    code, _, err = call("export", "--profile", "mini")
+    assert code == 2 and "run it first" in err
+    for approach in ("full", "head-only"):
+        make_card(approach, rate=1.0 if approach == "full" else 0.3).save()
+    code, out, _ = call("export", "--profile", "mini", "--out", str(tmp_path / "mine.json"))
+    assert code == 0 and "pull request" in out
+    code, out, _ = call("ledger", str(tmp_path / "mine.json"), "--csv")
+    row = next(line for line in out.splitlines() if line.startswith("Full fine-tuning beats head-only") and ",toy," in line)
+    assert code == 0 and ",holds," in row
+
+
+def test_the_ledger_prints_every_claim(call):
+    code, out, _ = call("ledger")
+    assert code == 0 and "18 claims" in out and "quick compromise" in out
