@@ -80,7 +80,7 @@ class Bench:
     def n(self) -> int:
         return len(next(iter(self.runs.values()))[0].predictions)
 
-    def _aligned(self, *approaches: str):
+    def predictions(self, *approaches: str):
         """Predictions (seeds, clips) of each approach on the seeds they share, labels, and artists."""
         shared = set.intersection(*({card.seed for card in self.runs[a]} for a in approaches))
         chosen = {(a, c.seed): c for a in approaches for c in self.runs[a] if c.seed in shared}
@@ -95,32 +95,27 @@ class Bench:
 
     def accuracy(self, approach: str) -> Interval:
         """Mean over the seeds; interval over clips (by artist where known) and, with several, seeds."""
-        rows, y, groups = self._aligned(approach)
+        rows, y, groups = self.predictions(approach)
         hits = rows[approach] == y
         if len(hits) > 1:
             return evaluation.over_seeds(hits, groups=groups)
         return evaluation.bootstrap(evaluation.accuracy, y, rows[approach][0], groups)
 
-    def lead(self, a: str, b: str, clips: np.ndarray | None = None) -> Interval:
-        """Accuracy of `a` minus that of `b` on equal clips and seeds (on some of the clips only, if given)."""
-        rows, y, groups = self._aligned(a, b)
-        keep = np.ones(len(y), dtype=bool) if clips is None else np.isin(y, clips)
-        some = None if groups is None else [group for group, kept in zip(groups, keep, strict=True) if kept]
-        hits = [(rows[name] == y)[:, keep] for name in (a, b)]
-        if len(hits[0]) > 1:
-            return evaluation.over_seeds(*hits, groups=some)
-        # Hits are the predictions here, and "right" the label: the paired bootstrap of accuracies.
-        right = np.ones(keep.sum(), dtype=int)
-        return evaluation.difference(evaluation.accuracy, right, *(hit[0].astype(int) for hit in hits), some)
+    def lead(self, a: str, b: str, level: float = 0.95) -> Interval:
+        """Accuracy of `a` minus that of `b` on equal clips and seeds (`level` needs more than one seed)."""
+        rows, y, groups = self.predictions(a, b)
+        if len(rows[a]) > 1:
+            return evaluation.over_seeds(rows[a] == y, rows[b] == y, groups, level=level, n=2000 if level == 0.95 else 20_000)
+        return evaluation.difference(evaluation.accuracy, y, rows[a][0], rows[b][0], groups)
 
     def macro_f1(self, approach: str) -> Interval:
-        rows, y, groups = self._aligned(approach)
+        rows, y, groups = self.predictions(approach)
         found = [evaluation.bootstrap(evaluation.macro_f1, y, p, groups) for p in rows[approach]]
         mean = [float(np.mean([getattr(score, part) for score in found])) for part in ("value", "low", "high")]
         return Interval(*mean, len(y), f"{found[0].method}, mean of {len(found)} seeds")
 
     def f1(self, approach: str, genre: str) -> Interval:
-        rows, y, _ = self._aligned(approach)
+        rows, y, _ = self.predictions(approach)
         k = GENRES.index(genre)
         counts = [[((p == k) & (y == k)).sum(), ((p == k) & (y != k)).sum(), ((p != k) & (y == k)).sum()]
                   for p in rows[approach]]  # fmt: skip
@@ -335,7 +330,7 @@ def _unclear_claim() -> Claim:
     names = " and ".join(unclear_genres())
 
     def judge(bench: Bench) -> Found:
-        rows, labels, groups = bench._aligned("full", "head-only")
+        rows, labels, groups = bench.predictions("full", "head-only")
         hits = [rows[name] == labels for name in ("full", "head-only")]
         return _leads({"gain": _gain_on_unclear(*hits, labels, groups)}, "full", "head-only")
 

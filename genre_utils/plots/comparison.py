@@ -60,6 +60,31 @@ def accuracy_intervals(
     return fig, ax
 
 
+@figure_function
+def lead_intervals(rows: Sequence[tuple[str, str, Interval]], name: str = "difference in points") -> tuple[Figure, Axes]:
+    """A forest plot of differences: filled where the interval excludes zero, open where it does not.
+
+    Parameters
+    ----------
+    rows : sequence of (text, approach, interval)
+        Differences as fractions; drawn in points (hundredths).
+    """
+    fig, ax = new_figure(0.36 * len(rows) + 1.0)
+    for y, (_, approach, gap) in enumerate(rows):
+        error = 100 * bounds([gap.value], [gap.low], [gap.high])
+        hue = colour(approach)
+        face = hue if gap.low > 0 or gap.high < 0 else "white"
+        ax.errorbar([100 * gap.value], [y], xerr=error, color=hue, markerfacecolor=face, capsize=4, markersize=7,
+                    marker=APPROACH_MARKERS.get(approach, "o"))  # fmt: skip
+    ax.axvline(0, color=GREY, linestyle=":")
+    ax.set_yticks(range(len(rows)), [text for text, _, _ in rows])
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+    ax.set_xlabel(name)
+    told = (f"{text} {100 * gap.value:+.1f} [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]" for text, _, gap in rows)
+    describe(fig, f"{name.capitalize()}: {'; '.join(told)}.")
+    return fig, ax
+
+
 def _draw_confusion(ax: Axes, matrix: np.ndarray, genres: Sequence[str], limit: float, ticks: bool = True):
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     image = ax.imshow(share, cmap="Blues", vmin=0, vmax=limit)
