@@ -20,7 +20,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from genre_utils.errors import GenreError, RunError
-from genre_utils.profiles import BACKBONE_VARIABLE, PROFILES, check_seed, get_profile
+from genre_utils.profiles import (
+    BACKBONE_VARIABLE,
+    GTZAN_SPLITS,
+    PROFILES,
+    SPLIT_VARIABLE,
+    SPLITS,
+    check_seed,
+    get_profile,
+)
 
 app = typer.Typer(
     help="Run, build and use the replication book.",
@@ -40,6 +48,13 @@ BackboneOption = Annotated[
         "name (owner/name or owner/name@revision).",
     ),
 ]
+SplitOption = Annotated[
+    str,
+    typer.Option(
+        "--split",
+        help=f"Instead of the profile's: {', '.join(SPLITS)}; of all of GTZAN also {', '.join(GTZAN_SPLITS)}.",
+    ),
+]
 SeedOption = Annotated[str, typer.Option("--seed", help="Seed of the training (the split keeps its own).")]
 
 
@@ -55,6 +70,7 @@ def run(
     profile: ProfileOption = "mini",
     seed: SeedOption = "0",
     chapters: Annotated[str, typer.Option(help='For example "1,2,4", "2-4"; all if empty.')] = "",
+    split: SplitOption = "",
     backbone: BackboneOption = "",
     out: Annotated[Path | None, typer.Option(help="Folder of the executed notebooks.")] = None,
 ) -> None:
@@ -62,6 +78,8 @@ def run(
     from genre_utils import book
 
     use_backbone(backbone)
+    if split:
+        os.environ[SPLIT_VARIABLE] = split
     get_profile(profile)
     number = check_seed(seed)
     chosen = book.select_chapters(chapters, book.all_chapters())
