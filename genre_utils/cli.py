@@ -372,6 +372,21 @@ def results(
 
 
 @app.command()
+def collect(
+    records: Annotated[list[Path], typer.Argument(help="Run records (JSON files of any profile, split and seed).")],
+    out: Annotated[Path, typer.Option(help="Where the table goes, as OUT.csv and OUT.md.")],
+) -> None:
+    """One table of many run records: what the workflow in workflow/ ends with."""
+    from genre_utils import results as made
+
+    table = made.matrix_frame(records)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(f"{out}.csv", index=False)
+    Path(f"{out}.md").write_text(made.matrix_markdown(table), encoding="utf-8")
+    console.print(f"{len(table)} runs: {out}.csv and {out}.md", soft_wrap=True, markup=False)
+
+
+@app.command()
 def address(url: Annotated[str, typer.Argument(help="For example https://github.com/you/your-fork")]) -> None:
     """Set the repository's address in every file that links to it."""
     from genre_utils.address import change_address
