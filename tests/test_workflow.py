@@ -62,7 +62,12 @@ def call(snakemake, tmp_path, monkeypatch):
     python.chmod(0o755)
 
     def run(config: str, *settings: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
-        files = ["--snakefile", ROOT / "workflow" / "Snakefile", "--configfile", ROOT / "workflow" / "config" / config]
+        files = [
+            "--snakefile",
+            ROOT / "workflow" / "Snakefile",
+            "--configfile",
+            ROOT / "workflow" / "config" / config,
+        ]
         command = [snakemake, *files, "--cores", "2", "--config", f"python={python}", *settings, *options]
         return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
 
@@ -86,7 +91,10 @@ def jobs(call, config: str, *settings: str) -> dict[str, int]:
     [
         ("small.yaml", {"data_set": 1, "baselines": 1, "head_only": 1, "table": 1, "all": 1, "total": 5}),
         # 4 splits x 5 seeds, and for the networks x 2 backbones
-        ("full.yaml", {"data_set": 1, "baselines": 20, "head_only": 40, "full": 40, "table": 1, "all": 1, "total": 103}),
+        (
+            "full.yaml",
+            {"data_set": 1, "baselines": 20, "head_only": 40, "full": 40, "table": 1, "all": 1, "total": 103},
+        ),
     ],
 )
 def test_each_cell_has_its_jobs_and_chapter_2_is_not_repeated_for_each_backbone(call, config, expected):
@@ -104,8 +112,15 @@ def test_each_cell_has_a_folder_of_its_own(call):
             cell = f"{split}-seed{seed}"
             assert sorted(made.pop(cell)) == [f"cnn-seed{seed}.json", f"svm-seed{seed}.json"]
             for backbone in config["backbones"]:
-                assert sorted(made.pop(f"{cell}-{backbone}")) == [f"full-seed{seed}.json", f"head-only-seed{seed}.json"]
-    assert sorted(name for names in made.values() for name in names) == ["01_dataset.ipynb", "gtzan.csv", "gtzan.md"]
+                assert sorted(made.pop(f"{cell}-{backbone}")) == [
+                    f"full-seed{seed}.json",
+                    f"head-only-seed{seed}.json",
+                ]
+    assert sorted(name for names in made.values() for name in names) == [
+        "01_dataset.ipynb",
+        "gtzan.csv",
+        "gtzan.md",
+    ]
 
 
 def test_without_a_configuration_it_says_how_to_choose_one(snakemake, tmp_path):
@@ -120,7 +135,13 @@ ALL = "approaches=[svm,cnn,head-only,full]"
 
 
 def test_each_job_runs_its_chapter_in_its_cell(call, monkeypatch, tmp_path):
-    matrix = {"profile": "mini", "approaches": ["svm", "full"], "splits": ["random"], "seeds": [7], "threads": 2}
+    matrix = {
+        "profile": "mini",
+        "approaches": ["svm", "full"],
+        "splits": ["random"],
+        "seeds": [7],
+        "threads": 2,
+    }
     mine = tmp_path / "mine.yaml"
     mine.write_text(yaml.safe_dump(matrix | {"backbones": {"mine": "lab/my model"}}), encoding="utf-8")
     done = call(mine)
@@ -130,7 +151,9 @@ def test_each_job_runs_its_chapter_in_its_cell(call, monkeypatch, tmp_path):
     assert asked.pop()[2][-2:] == ["--out", str(matrix / "mini")]  # the table
 
     ran = []
-    monkeypatch.setattr(book, "run_chapters", lambda *what, out, watch: ran.append((*what, out, get_profile("mini"))) or [out])
+    monkeypatch.setattr(
+        book, "run_chapters", lambda *what, out, watch: ran.append((*what, out, get_profile("mini"))) or [out]
+    )
     for runs, threads, words in asked:  # the real command line understands what the jobs say
         for name in (BACKBONE_VARIABLE, SPLIT_VARIABLE):
             monkeypatch.setenv(name, "")
@@ -187,13 +210,21 @@ def test_the_table_has_one_row_a_run_with_its_interval(tmp_path):
     ]  # fmt: skip
     assert set(table) >= {"split", "corpus", "accuracy", "low", "high", "macro_f1", "n"}
     assert (table["low"] < table["accuracy"]).all() and (table["accuracy"] < table["high"]).all()
-    answer = CliRunner().invoke(cli.app, ["collect", *map(str, made), "--out", str(tmp_path / "new" / "table")])
-    assert answer.exit_code == 0 and (tmp_path / "new" / "table.md").read_text(encoding="utf-8") == matrix_markdown(table)
+    answer = CliRunner().invoke(
+        cli.app, ["collect", *map(str, made), "--out", str(tmp_path / "new" / "table")]
+    )
+    assert answer.exit_code == 0 and (tmp_path / "new" / "table.md").read_text(
+        encoding="utf-8"
+    ) == matrix_markdown(table)
     (header, first, *_) = (tmp_path / "new" / "table.csv").read_text(encoding="utf-8").splitlines()
-    assert header == "approach,title,split,seed,backbone,corpus,accuracy,low,high,macro_f1,n" and first.startswith("svm,")
+    assert (
+        header == "approach,title,split,seed,backbone,corpus,accuracy,low,high,macro_f1,n"
+        and first.startswith("svm,")
+    )
     lines = matrix_markdown(table).splitlines()
     assert len(lines) == 2 + len(table) and re.fullmatch(
-        r"\| SVM on clip statistics \| artist \| 0 \| – \| toy \| [\d.]+ % \([\d.]+–[\d.]+\) \| [\d.]+ % \| 30 \|", lines[2]
+        r"\| SVM on clip statistics \| artist \| 0 \| – \| toy \| [\d.]+ % \([\d.]+–[\d.]+\) \| [\d.]+ % \| 30 \|",
+        lines[2],
     )
 
 
