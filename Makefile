@@ -4,6 +4,8 @@ PROFILE  ?= mini
 SEED     ?= 0
 SEEDS    ?= 1
 CHAPTERS ?=
+CONFIG   ?= workflow/config/small.yaml
+CORES    ?= 2
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -14,13 +16,15 @@ VENV  := .venv
 BIN   := $(VENV)/bin
 PY    := $(BIN)/python
 STAMP := $(VENV)/.stamp
+SNAKEMAKE := build/snakemake/bin/snakemake
 
-.PHONY: help book test lab setup lock refresh results address clean
+.PHONY: help book matrix test lab setup lock refresh results address clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
 	@echo
 	@echo "  PROFILE=mini|gtzan-mini|gtzan   SEED=0   SEEDS=1   CHAPTERS=1,2,4 (all if empty)   PYTHON=python3"
+	@echo "  matrix: CONFIG=$(CONFIG)   CORES=2   DRY=1 (only show the jobs)   ARGS=... (for Snakemake)"
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 10) <= v < (3, 14) else \
@@ -41,6 +45,15 @@ setup: $(STAMP)  ## only install the environment
 book: $(STAMP)  ## run the chapters and build the pages (build/html/PROFILE/index.html)
 	@$(PY) -m genre_utils run --profile "$(PROFILE)" --seed "$(SEED)" --seeds "$(SEEDS)" --chapters "$(CHAPTERS)"
 	@$(PY) -m genre_utils build --profile "$(PROFILE)"
+
+$(SNAKEMAKE):
+	@echo "Installing Snakemake into build/snakemake (once; it needs Python 3.11 or later)"
+	@$(PYTHON) -m venv --clear build/snakemake
+	@build/snakemake/bin/python -m pip install --quiet --disable-pip-version-check "snakemake==9.*"
+
+matrix: $(if $(DRY),,$(STAMP)) $(SNAKEMAKE)  ## run approach x split x seed x backbone, as CONFIG has it (Snakemake)
+	@$(SNAKEMAKE) --snakefile workflow/Snakefile --configfile "$(CONFIG)" --cores "$(CORES)" \
+	  $(if $(DRY),--dry-run --quiet rules reason host) $(ARGS)
 
 test: $(STAMP)  ## lint, unit tests, and every notebook against its stored outputs
 	@$(PY) -m ruff check .
@@ -67,4 +80,4 @@ lock: $(STAMP)  ## resolve pyproject.toml again into requirements.lock
 	  --no-annotate --no-emit-package pyaudio --custom-compile-command "make lock" --quiet -o requirements.lock
 
 clean:  ## remove what was built (keeps .venv and the cache in data/)
-	rm -rf build .pytest_cache .ruff_cache .hypothesis
+	rm -rf build .snakemake .pytest_cache .ruff_cache .hypothesis

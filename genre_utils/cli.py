@@ -20,7 +20,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from genre_utils.errors import GenreError, RunError
-from genre_utils.profiles import BACKBONE_VARIABLE, PROFILES, PROTOCOL_VARIABLE, check_seed, get_profile
+from genre_utils.profiles import (
+    BACKBONE_VARIABLE,
+    GTZAN_SPLITS,
+    PROFILES,
+    PROTOCOL_VARIABLE,
+    SPLIT_VARIABLE,
+    SPLITS,
+    check_seed,
+    get_profile,
+)
 
 app = typer.Typer(
     help="Run, build and use the replication book.",
@@ -40,6 +49,13 @@ BackboneOption = Annotated[
         "name (owner/name or owner/name@revision).",
     ),
 ]
+SplitOption = Annotated[
+    str,
+    typer.Option(
+        "--split",
+        help=f"Instead of the profile's: {', '.join(SPLITS)}; of all of GTZAN also {', '.join(GTZAN_SPLITS)}.",
+    ),
+]
 SeedOption = Annotated[str, typer.Option("--seed", help="Seed of the training (the split keeps its own).")]
 
 
@@ -56,6 +72,7 @@ def run(
     seed: SeedOption = "0",
     seeds: Annotated[int, typer.Option(min=1, help="How many, from --seed on; chapter 6 then shows them all.")] = 1,
     chapters: Annotated[str, typer.Option(help='For example "1,2,4", "2-4"; all if empty.')] = "",
+    split: SplitOption = "",
     backbone: BackboneOption = "",
     protocol: Annotated[
         str,
@@ -70,6 +87,8 @@ def run(
     from genre_utils import book
 
     use_backbone(backbone)
+    if split:
+        os.environ[SPLIT_VARIABLE] = split
     if protocol:
         os.environ[PROTOCOL_VARIABLE] = protocol
     get_profile(profile)
@@ -419,6 +438,21 @@ def export(
         f"Written to {file}. To contribute it, put it into book/results/contributed/ and open a pull request.",
         soft_wrap=True, markup=False,
     )  # fmt: skip
+
+
+@app.command()
+def collect(
+    records: Annotated[list[Path], typer.Argument(help="Run records (JSON files of any profile, split and seed).")],
+    out: Annotated[Path, typer.Option(help="Where the table goes, as OUT.csv and OUT.md.")],
+) -> None:
+    """One table of many run records: what the workflow in workflow/ ends with."""
+    from genre_utils import results as made
+
+    table = made.matrix_frame(records)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(f"{out}.csv", index=False)
+    Path(f"{out}.md").write_text(made.matrix_markdown(table), encoding="utf-8")
+    console.print(f"{len(table)} runs: {out}.csv and {out}.md", soft_wrap=True, markup=False)
 
 
 @app.command()

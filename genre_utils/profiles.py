@@ -17,6 +17,11 @@ GENRES = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "
 BACKBONE_VARIABLE = "GENRE_UTILS_BACKBONE"
 #: And behind ``run --protocol``.
 PROTOCOL_VARIABLE = "GENRE_UTILS_PROTOCOL"
+#: The one behind ``run --split``.
+SPLIT_VARIABLE = "GENRE_UTILS_SPLIT"
+
+#: Splits that can be made of any corpus, and those that are lists of GTZAN's clips.
+SPLITS, GTZAN_SPLITS = ("artist", "random"), ("filtered", "cnn", "wav2vec")
 
 
 @dataclass(frozen=True)
@@ -147,27 +152,33 @@ PROFILES: dict[str, Profile] = {
 
 
 def get_profile(name: str) -> Profile:
-    """The profile called `name`.
+    """The profile called `name`, with the backbone, the split and the protocol that the environment puts in.
 
-    ``GENRE_UTILS_BACKBONE`` (``NAME`` or ``NAME@REVISION``) puts another backbone in, ``GENRE_UTILS_PROTOCOL`` another
-    protocol (see :mod:`genre_utils.protocol`).
+    ``GENRE_UTILS_BACKBONE`` is ``NAME`` or ``NAME@REVISION``; ``GENRE_UTILS_SPLIT`` one of :data:`SPLITS` or, for the
+    whole GTZAN, :data:`GTZAN_SPLITS`; ``GENRE_UTILS_PROTOCOL`` what :mod:`genre_utils.protocol` knows.
 
     Raises
     ------
     ProfileError
-        If there is none; the message lists those that exist.
+        If there is no such profile, or no such split of its corpus; the message lists those that exist.
     """
     from genre_utils.protocol import with_protocol
 
-    if name in PROFILES:
-        profile = PROFILES[name]
-        if other := os.environ.get(BACKBONE_VARIABLE):
-            backbone, _, revision = (other, "", "") if Path(other).exists() else other.partition("@")
-            profile = replace(profile, backbone=backbone, backbone_revision=revision or None)
-        return with_protocol(profile, os.environ.get(PROTOCOL_VARIABLE, ""))
-    near = difflib.get_close_matches(str(name), PROFILES, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise ProfileError(f"unknown profile {name!r}: choose one of {', '.join(PROFILES)}.{hint}")
+    if name not in PROFILES:
+        near = difflib.get_close_matches(str(name), PROFILES, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ProfileError(f"unknown profile {name!r}: choose one of {', '.join(PROFILES)}.{hint}")
+    profile = PROFILES[name]
+    if other := os.environ.get(BACKBONE_VARIABLE):
+        backbone, _, revision = (other, "", "") if Path(other).exists() else other.partition("@")
+        profile = replace(profile, backbone=backbone, backbone_revision=revision or None)
+    if split := os.environ.get(SPLIT_VARIABLE):
+        known = SPLITS + GTZAN_SPLITS if profile.corpus == "gtzan" else SPLITS
+        if split not in known:
+            only = f" ({', '.join(GTZAN_SPLITS)} are lists of all of GTZAN: profile gtzan)" if known == SPLITS else ""
+            raise ProfileError(f"unknown split {split!r} for the profile {name}: choose {', '.join(known)}{only}")
+        profile = replace(profile, split=split)
+    return with_protocol(profile, os.environ.get(PROTOCOL_VARIABLE, ""))
 
 
 def check_seed(seed: object) -> int:

@@ -1,7 +1,8 @@
-"""Pages made from the committed run records: the results table of README.md, the ledger."""
+"""Pages and tables made from run records: README.md's, the matrix of runs, the links of the ledger."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from genre_utils.errors import RunError
@@ -53,6 +54,52 @@ def linked(places: str) -> str:
         return f"{{download}}`{Path(place).stem} <{inside}>`" if inside != place else place
 
     return ", ".join(map(link, places.split(", ")))
+
+
+def matrix_frame(paths: Iterable[Path]):
+    """One row a run record: approach, split, seed, backbone, corpus and scores, as a data frame.
+
+    Raises
+    ------
+    RunError
+        If there is no file, if one is no run record, or if two are of the same run.
+    """
+    from genre_utils.runs import RunCard, frame
+
+    found: dict[tuple, tuple[Path, RunCard]] = {}
+    for path in paths:
+        card = RunCard.load(path)
+        named = [(card.backbone or {}).get(what, "") for what in ("name", "fingerprint")]
+        run = (card.split.name, *named, _ORDER.index(card.approach), card.variant, card.seed, card.corpus.fingerprint)
+        if run in found:
+            raise RunError(f"{found[run][0]} and {path} are of the same run: one of them is in the wrong place")
+        found[run] = path, card
+    if not found:
+        raise RunError("there is no run record to collect")
+    runs = sorted(found)
+    cards = [found[run][1] for run in runs]
+    table = frame(cards)[["approach", "title", "seed", "accuracy", "low", "high", "macro_f1", "n"]]
+    table.insert(2, "split", [card.split.name for card in cards])
+    table.insert(4, "backbone", [run[1] for run in runs])
+    table.insert(5, "corpus", [card.corpus.name for card in cards])
+    return table
+
+
+def matrix_markdown(table) -> str:
+    """The data frame of :func:`matrix_frame` as a Markdown table."""
+    from genre_utils.evaluation import Interval
+
+    lines = [
+        "| Approach | Split | Seed | Backbone | Corpus | Accuracy (95 %) | Macro F1 | Test clips |",
+        "|---|---|---:|---|---|---|---:|---:|",
+    ]
+    for row in table.itertuples():
+        accuracy = _percent(Interval(row.accuracy, row.low, row.high, row.n))
+        lines.append(
+            f"| {row.title} | {row.split} | {row.seed} | {row.backbone or '–'} | {row.corpus} | {accuracy} "
+            f"| {100 * row.macro_f1:.1f} % | {row.n} |"
+        )
+    return "\n".join(lines) + "\n"
 
 
 def between_marks(text: str) -> str:

@@ -15,7 +15,7 @@ from genre_utils.corpora import Corpus
 from genre_utils.corpora.faults import Faults, gtzan_faults
 from genre_utils.errors import CorpusError, ProfileError
 from genre_utils.paths import package_data
-from genre_utils.profiles import GENRES, Profile
+from genre_utils.profiles import GENRES, GTZAN_SPLITS, SPLITS, Profile
 
 #: Shares of training, validation and test clips in the book's own splits.
 FRACTIONS = (0.6, 0.15, 0.25)
@@ -333,7 +333,7 @@ def make_split(corpus: Corpus, profile: Profile) -> Split:
         return random_split(corpus, profile.split_seed)
     recorded = {"cnn": cnn_split, "wav2vec": wav2vec_split, "filtered": filtered_split}
     if profile.split not in recorded:
-        raise ProfileError(f"unknown split {profile.split!r}: choose artist, random, {', '.join(recorded)}")
+        raise ProfileError(f"unknown split {profile.split!r}: choose {', '.join(SPLITS + GTZAN_SPLITS)}")
     split = recorded[profile.split]()
     absent = [clip for clip in split.ids if clip not in corpus]
     if absent:

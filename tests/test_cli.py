@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from genre_utils import book, cli, pages
 from genre_utils.errors import ProfileError, RunError
-from genre_utils.profiles import BACKBONE_VARIABLE, PROTOCOL_VARIABLE, get_profile
+from genre_utils.profiles import BACKBONE_VARIABLE, PROTOCOL_VARIABLE, SPLIT_VARIABLE, get_profile
 
 
 @pytest.fixture
@@ -144,6 +144,32 @@ def test_another_backbone_reaches_the_chapters(checkout, monkeypatch, call, name
     assert code == 0, error
     executed = nbformat.read(checkout / "build" / "chapters" / "mini" / f"{NAMES[0]}.ipynb", as_version=4)
     assert executed.cells[-1].outputs[0].text.strip() == expected.format(root=checkout)
+
+
+def test_another_split_reaches_the_chapters(checkout, monkeypatch, call):
+    monkeypatch.setenv(SPLIT_VARIABLE, "")
+    write_chapter(checkout, NAMES[0], "from genre_utils.profiles import get_profile as get; print(get(profile).split)")
+    code, _, error = call("run", "--chapters", "1", "--split", "random")
+    assert code == 0, error
+    executed = nbformat.read(checkout / "build" / "chapters" / "mini" / f"{NAMES[0]}.ipynb", as_version=4)
+    assert executed.cells[-1].outputs[0].text.strip() == "random"
+
+
+@pytest.mark.parametrize(
+    ("profile", "split", "message"),
+    [
+        ("mini", "artsit", "unknown split 'artsit' for the profile mini: choose artist, random"),
+        ("gtzan-mini", "cnn", "unknown split 'cnn' for the profile gtzan-mini: choose artist, random (filtered, cnn, wav2vec"),
+        ("gtzan", "window", "choose artist, random, filtered, cnn, wav2vec"),
+    ],
+)  # fmt: skip
+def test_a_split_that_the_corpus_does_not_have_is_refused_before_any_chapter(
+    checkout, monkeypatch, call, profile, split, message
+):
+    monkeypatch.setenv(SPLIT_VARIABLE, "")
+    code, _, error = call("run", "--profile", profile, "--split", split)
+    assert code == 2 and message in re.sub(r"\s+", " ", error)
+    assert not (checkout / "build").exists()
 
 
 def test_chapters_run_in_their_own_folder(checkout):

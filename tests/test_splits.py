@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from genre_utils import splits
 from genre_utils.corpora import Clip, Corpus
 from genre_utils.corpora.faults import Faults, gtzan_faults
 from genre_utils.errors import CorpusError, ProfileError
-from genre_utils.profiles import GENRES, get_profile
+from genre_utils.profiles import GENRES, GTZAN_SPLITS, SPLIT_VARIABLE, SPLITS, get_profile
 from genre_utils.splits import Split, artist_split, leakage
 
 
@@ -167,6 +168,19 @@ def test_impossible_requests_are_errors():
         splits.random_split(paper_corpus((1,)), 0)
     with pytest.raises(CorpusError, match="lacks 739"):
         splits.make_split(corpus, get_profile("gtzan"))
+
+
+@pytest.mark.parametrize("name", SPLITS + GTZAN_SPLITS)
+def test_every_split_that_a_run_may_choose_can_be_made(name, monkeypatch):
+    monkeypatch.setenv(SPLIT_VARIABLE, name)
+    profile = get_profile("gtzan")
+    clips = tuple(Clip(i, Path(i), i.split(".")[0]) for i in splits.gtzan_ids())
+    assert splits.make_split(Corpus("gtzan", Path(), clips, 30.0), profile).name == name == profile.split
+
+
+def test_a_split_that_there_is_not_is_refused(tiny_corpus):
+    with pytest.raises(ProfileError, match="choose artist, random, filtered, cnn, wav2vec"):
+        splits.make_split(tiny_corpus, replace(get_profile("gtzan"), split="window"))
 
 
 def test_the_tiny_corpus_has_a_default_split(tiny_corpus):

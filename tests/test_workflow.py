@@ -1,0 +1,235 @@
+"""The matrix of runs: its jobs, a folder for each cell, what follows a failure, and the table at the end."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+import yaml
+from fake_cards import make_card
+from tiny_book import ROOT
+from typer.testing import CliRunner
+
+from genre_utils import book, cli
+from genre_utils.errors import RunError
+from genre_utils.profiles import BACKBONE_VARIABLE, SPLIT_VARIABLE, get_profile
+from genre_utils.results import matrix_frame, matrix_markdown
+
+#: Stands in for the project's Python: says what it was asked, and leaves empty files where a run leaves its records.
+STUB = """#!{python}
+import json, os, pathlib, sys
+asked = sys.argv[3:]
+with open("asked", "a") as file:
+    file.write(json.dumps([os.environ.get("GENRE_UTILS_RUNS"), os.environ.get("OMP_NUM_THREADS"), asked]) + "\\n")
+option = dict(zip(asked[1::2], asked[2::2]))
+chapter, seed = option.get("--chapters"), option.get("--seed")
+if chapter and pathlib.Path("broken-" + chapter).exists():
+    sys.exit("chapter " + chapter + " is broken")
+made = {{"1": [option["--out"] + "/01_dataset.ipynb"], None: [asked[-1] + ".csv", asked[-1] + ".md"]}}
+names = {{"2": ["svm", "cnn"], "4": ["head-only"], "5": ["full"]}}.get(chapter, [])
+folder = pathlib.Path(os.environ.get("GENRE_UTILS_RUNS", ""), option.get("--profile", ""))
+for path in made.get(chapter) or [folder / (name + "-seed" + seed + ".json") for name in names]:
+    pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
+    pathlib.Path(path).write_text("")
+"""
+
+
+@pytest.fixture(scope="session")
+def snakemake() -> Path:
+    program = Path("build", "snakemake", "bin", "snakemake")
+    command = ["make", "--silent", str(program), f"PYTHON={sys.executable}"]
+    made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if made.returncode:
+        errors = [line for line in made.stderr.splitlines() if line.startswith("ERROR")] or ["make failed"]
+        pytest.skip(f"Snakemake cannot be installed here: {errors[-1]}")
+    return ROOT / program
+
+
+@pytest.fixture
+def call(snakemake, tmp_path, monkeypatch):
+    """Snakemake on one of the configurations, at home in a temporary folder, with the stub for a Python."""
+    root = tmp_path / "book with spaces"
+    root.mkdir()
+    monkeypatch.setenv("GENRE_UTILS_HOME", str(root))
+    python = root / "python"
+    python.write_text(STUB.format(python=sys.executable), encoding="utf-8")
+    python.chmod(0o755)
+
+    def run(config: str, *settings: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
+        files = [
+            "--snakefile",
+            ROOT / "workflow" / "Snakefile",
+            "--configfile",
+            ROOT / "workflow" / "config" / config,
+        ]
+        command = [snakemake, *files, "--cores", "2", "--config", f"python={python}", *settings, *options]
+        return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+
+    run.root = root
+    return run
+
+
+def jobs(call, config: str, *settings: str) -> dict[str, int]:
+    """How many jobs of each rule Snakemake would run."""
+    shown = call(config, *settings, options=("--dry-run", "--quiet", "rules", "reason"))
+    said = shown.stdout + shown.stderr
+    assert shown.returncode == 0, said
+    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", said, re.MULTILINE)}
+
+
+# --- Jobs -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ("small.yaml", {"data_set": 1, "baselines": 1, "head_only": 1, "table": 1, "all": 1, "total": 5}),
+        # 4 splits x 5 seeds, and for the networks x 2 backbones
+        (
+            "full.yaml",
+            {"data_set": 1, "baselines": 20, "head_only": 40, "full": 40, "table": 1, "all": 1, "total": 103},
+        ),
+    ],
+)
+def test_each_cell_has_its_jobs_and_chapter_2_is_not_repeated_for_each_backbone(call, config, expected):
+    assert jobs(call, config) == expected
+
+
+def test_each_cell_has_a_folder_of_its_own(call):
+    lines = call("full.yaml", options=("--summary",)).stdout.splitlines()
+    made = defaultdict(list)
+    for row in csv.DictReader(lines, delimiter="\t"):
+        made[Path(row["output_file"]).parents[1].name].append(Path(row["output_file"]).name)
+    config = yaml.safe_load((ROOT / "workflow" / "config" / "full.yaml").read_text(encoding="utf-8"))
+    for split in config["splits"]:
+        for seed in config["seeds"]:
+            cell = f"{split}-seed{seed}"
+            assert sorted(made.pop(cell)) == [f"cnn-seed{seed}.json", f"svm-seed{seed}.json"]
+            for backbone in config["backbones"]:
+                assert sorted(made.pop(f"{cell}-{backbone}")) == [
+                    f"full-seed{seed}.json",
+                    f"head-only-seed{seed}.json",
+                ]
+    assert sorted(name for names in made.values() for name in names) == [
+        "01_dataset.ipynb",
+        "gtzan.csv",
+        "gtzan.md",
+    ]
+
+
+def test_without_a_configuration_it_says_how_to_choose_one(snakemake, tmp_path):
+    command = [snakemake, "--snakefile", ROOT / "workflow" / "Snakefile", "--cores", "1"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode != 0 and "--configfile workflow/config/small.yaml" in done.stdout + done.stderr
+
+
+# --- Running ----------------------------------------------------------------------------------------------
+
+ALL = "approaches=[svm,cnn,head-only,full]"
+
+
+def test_each_job_runs_its_chapter_in_its_cell(call, monkeypatch, tmp_path):
+    matrix = {
+        "profile": "mini",
+        "approaches": ["svm", "full"],
+        "splits": ["random"],
+        "seeds": [7],
+        "threads": 2,
+    }
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(yaml.safe_dump(matrix | {"backbones": {"mine": "lab/my model"}}), encoding="utf-8")
+    done = call(mine)
+    assert done.returncode == 0, done.stdout + done.stderr
+    matrix = call.root / "build" / "matrix"
+    asked = [json.loads(line) for line in (call.root / "asked").read_text(encoding="utf-8").splitlines()]
+    assert asked.pop()[2][-2:] == ["--out", str(matrix / "mini")]  # the table
+
+    ran = []
+    monkeypatch.setattr(
+        book, "run_chapters", lambda *what, out, watch: ran.append((*what, out, get_profile("mini"))) or [out]
+    )
+    for runs, threads, words in asked:  # the real command line understands what the jobs say
+        for name in (BACKBONE_VARIABLE, SPLIT_VARIABLE):
+            monkeypatch.setenv(name, "")
+        assert CliRunner().invoke(cli.app, words).exit_code == 0
+        profile, seed, (chapter,), out, world = ran[-1]
+        assert (profile, out) == ("mini", Path(runs) / "mini" / "chapters")
+        cell = Path(runs).relative_to(matrix).name
+        assert (chapter.number, seed, world.split, world.backbone, cell, threads) == {
+            1: (1, 0, "artist", "shipped", "data", "1"),
+            2: (2, 7, "random", "shipped", "random-seed7", "2"),
+            4: (4, 7, "random", "lab/my model", "random-seed7-mine", "2"),
+            5: (5, 7, "random", "lab/my model", "random-seed7-mine", "2"),
+        }[chapter.number]
+    assert [chapters[0].number for _, _, chapters, *_ in ran] in ([1, 2, 4, 5], [1, 4, 2, 5], [1, 4, 5, 2])
+
+
+def test_a_failure_names_its_log_and_the_next_run_does_only_what_is_missing(call):
+    (call.root / "broken-5").touch()
+    failed = call("small.yaml", ALL)
+    folder = call.root / "build" / "matrix"
+    said = failed.stdout + failed.stderr
+    assert failed.returncode != 0 and "Error in rule full" in said and "chapter 5 is broken" in said
+    assert str(folder / "artist-seed0-shipped" / "gtzan-mini" / "chapter-5.log") in said
+    assert jobs(call, "small.yaml", ALL) == {"full": 1, "table": 1, "all": 1, "total": 3}
+
+    (call.root / "broken-5").unlink()
+    assert call("small.yaml", ALL).returncode == 0
+    assert jobs(call, "small.yaml", ALL) == {}
+    assert (folder / "gtzan-mini.csv").is_file() and (folder / "gtzan-mini.md").is_file()
+
+    new = {"baselines": 1, "head_only": 1, "full": 1, "table": 1, "all": 1, "total": 5}
+    assert jobs(call, "small.yaml", ALL, "seeds=[0,1]") == new
+    (folder / "artist-seed0-shipped" / "gtzan-mini" / "head-only-seed0.json").unlink()
+    assert jobs(call, "small.yaml", ALL) == {"head_only": 1, "full": 1, "table": 1, "all": 1, "total": 4}
+    assert call("small.yaml", ALL).returncode == 0
+    assert jobs(call, "small.yaml", ALL, "backbones={shipped: lab/other}") == {
+        "head_only": 1, "full": 1, "table": 1, "all": 1, "total": 4,  # another model under a known name
+    }  # fmt: skip
+
+
+# --- The table --------------------------------------------------------------------------------------------
+
+
+def test_the_table_has_one_row_a_run_with_its_interval(tmp_path):
+    made = [
+        make_card("full", seed=1, backbone={"name": "shipped", "fingerprint": "a"}).save(tmp_path / "one"),
+        make_card("full", seed=0, backbone={"name": "shipped", "fingerprint": "a"}).save(tmp_path / "one"),
+        make_card("full", seed=0, backbone={"name": "other", "fingerprint": "b"}).save(tmp_path / "two"),
+        make_card("svm").save(tmp_path),
+    ]
+    table = matrix_frame(made)
+    assert list(zip(table["approach"], table["backbone"], table["seed"], strict=True)) == [
+        ("svm", "", 0), ("full", "other", 0), ("full", "shipped", 0), ("full", "shipped", 1),
+    ]  # fmt: skip
+    assert set(table) >= {"split", "corpus", "accuracy", "low", "high", "macro_f1", "n"}
+    assert (table["low"] < table["accuracy"]).all() and (table["accuracy"] < table["high"]).all()
+    answer = CliRunner().invoke(
+        cli.app, ["collect", *map(str, made), "--out", str(tmp_path / "new" / "table")]
+    )
+    assert answer.exit_code == 0 and (tmp_path / "new" / "table.md").read_text(
+        encoding="utf-8"
+    ) == matrix_markdown(table)
+    (header, first, *_) = (tmp_path / "new" / "table.csv").read_text(encoding="utf-8").splitlines()
+    assert (
+        header == "approach,title,split,seed,backbone,corpus,accuracy,low,high,macro_f1,n"
+        and first.startswith("svm,")
+    )
+    lines = matrix_markdown(table).splitlines()
+    assert len(lines) == 2 + len(table) and re.fullmatch(
+        r"\| SVM on clip statistics \| artist \| 0 \| – \| toy \| [\d.]+ % \([\d.]+–[\d.]+\) \| [\d.]+ % \| 30 \|",
+        lines[2],
+    )
+
+
+def test_two_records_of_one_run_are_refused(tmp_path):
+    with pytest.raises(RunError, match="of the same run"):
+        matrix_frame([make_card("cnn").save(tmp_path / "one"), make_card("cnn").save(tmp_path / "two")])
+    with pytest.raises(RunError, match="no run record"):
+        matrix_frame([])
