@@ -116,14 +116,13 @@ def test_several_seeds_train_again_and_the_first_comes_last(checkout, call):
 
 
 def test_the_protocol_reaches_the_chapters_and_a_wrong_one_stops_before_them(checkout, monkeypatch, call):
-    monkeypatch.delenv(PROTOCOL_VARIABLE, raising=False)
+    monkeypatch.setenv(PROTOCOL_VARIABLE, "")  # the command sets it: put back afterwards
     write_chapter(checkout, NAMES[3], "from genre_utils.profiles import get_profile\nprint(get_profile(profile).protocol)")
     code, _, err = call("run", "--protocol", "orignal")
     assert code == 2 and "Did you mean 'original'?" in err and not (checkout / "build" / "chapters").exists()
     call("run", "--chapters", "4", "--protocol", "original")
     executed = nbformat.read(checkout / "build" / "chapters" / "mini" / f"{NAMES[3]}.ipynb", as_version=4)
     assert executed.cells[-1].outputs[0].text == "original\n"
-    monkeypatch.delenv(PROTOCOL_VARIABLE)
 
 
 @pytest.mark.parametrize(
