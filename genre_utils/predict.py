@@ -60,6 +60,35 @@ def _full(folder: Path, profile: Profile) -> Predictor:
 _LOADERS = {"svm": _svm, "cnn": _cnn, "head-only": _head_only, "full": _full}
 
 
+def score_windows(
+    model, wave: np.ndarray, rate_hz: int, middles_s: np.ndarray, window_s: float
+) -> np.ndarray:
+    """Class probabilities of windows along one clip, shape (m, n_genres).
+
+    Parameters
+    ----------
+    model : nn.Module or classifier
+        A CNN on mel-spectrograms (:func:`genre_utils.training.load_model`), or a fitted classifier of the 57
+        statistics with ``predict_proba`` (:func:`genre_utils.models.svm.load_svm`).
+    wave : ndarray, shape (n,)
+        The whole clip: the CNN's spectrogram is scaled by the clip, as in training.
+    rate_hz : int
+    middles_s : ndarray, shape (m,)
+        Middles of the windows; at the clip's ends a window is moved inwards.
+    window_s : float
+    """
+    starts_s = np.clip(np.asarray(middles_s) - window_s / 2, 0, max(len(wave) / rate_hz - window_s, 0))
+    if hasattr(model, "predict_proba"):
+        cuts = (wave[int(a * rate_hz) : int((a + window_s) * rate_hz)] for a in starts_s)
+        return model.predict_proba(np.stack([clip_statistics(cut, rate_hz) for cut in cuts]))
+    from genre_utils.training import predict_clips
+
+    settings = MelSettings(rate_hz=rate_hz)
+    mel, size = mel_unit(wave, settings), settings.frames(round(window_s * rate_hz)) - 1
+    at = np.clip(starts_s * rate_hz / settings.hop_length, 0, max(mel.shape[1] - size, 0)).astype(int)
+    return predict_clips(model, np.stack([mel[None, :, a : a + size] for a in at]))
+
+
 def load_predictors(profile: Profile) -> dict[str, Predictor]:
     """One predictor for each approach whose model the last run of `profile` left.
 

@@ -5,22 +5,17 @@ from __future__ import annotations
 import functools
 import http.server
 import math
-import shutil
 import threading
 
 import pytest
 from built_book import ROOT, build, require_chapters
+from chromium import needs_chromium, start_chromium
 
 from genre_utils.pages import toc_pages
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
 PAGES = toc_pages(ROOT)
 CHAPTERS = [name for name in PAGES if name.startswith("chapters/")]
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER),
-    reason="no chromium with chromedriver here (apt-get install chromium chromium-driver)",
-)
+pytestmark = needs_chromium
 
 _LOAD_PLAYERS = """
 const done = arguments[arguments.length - 1];
@@ -56,25 +51,7 @@ def site():
 
 @pytest.fixture(scope="module")
 def browser(site):
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for argument in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--hide-scrollbars",
-    ):
-        options.add_argument(argument)
-    # What is not on this server must not be asked for; a request would end in a console error.
-    options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options, Service(DRIVER))
-    driver.set_script_timeout(30)
-    driver.set_page_load_timeout(30)
+    driver = start_chromium()
     yield driver
     driver.quit()
 

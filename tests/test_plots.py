@@ -61,6 +61,7 @@ FIGURES = {
     "mel filters": lambda: plots.mel_filters(librosa.filters.mel(sr=RATE_HZ, n_fft=2048, n_mels=128), RATE_HZ),
     "map": lambda: plots.feature_map(RNG.normal(size=(120, 2)) + Y[:, None], np.array(GENRES)[Y]),
     "scores over time": lambda: plots.scores_over_time(PROBS[:9], np.arange(9) * 3 + 1.5, truth="jazz"),
+    "mel and scores": lambda: plots.mel_and_scores(WAVE, RATE_HZ, PROBS[:9], np.linspace(0, 5, 9), truth="jazz"),
     "similarities": lambda: plots.similarity_histogram(RNG.beta(2, 5, 5000), 0.9, np.array([0.97, 0.99])),
     "replicas": lambda: plots.replica_pair([WAVE, WAVE], [MEL, MEL], ["jazz.00001", "jazz.00007"], RATE_HZ),
     "split bars": lambda: plots.split_bars(
@@ -157,12 +158,13 @@ def test_figure_draws_small_readable_and_described(name, drawn):
 
 
 def test_every_figure_function_is_tried():
-    source = Path(__file__).read_text(encoding="utf-8")
+    here = Path(__file__)
+    source = "".join(path.read_text(encoding="utf-8") for path in (here, here.with_name("test_listening.py")))
     lower = {n for n in plots.__all__ if n[0].islower()}
     assert {n for n in lower if f"plots.{n}(" not in source} == set()
 
 
-@pytest.mark.parametrize("name", ["mel", "waveform and mel", "replicas", "masks", "wrong rate"])
+@pytest.mark.parametrize("name", ["mel", "mel and scores", "waveform and mel", "replicas", "masks", "wrong rate"])
 def test_sound_is_drawn_in_seconds_and_hertz(name, drawn):
     fig, _ = drawn[name]
     labels = " ".join(ax.get_xlabel() + ax.get_ylabel() for ax in fig.axes)

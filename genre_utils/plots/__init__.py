@@ -7,6 +7,7 @@ text; ``show(...)`` displays them with it.
 from genre_utils.plots.audio import (
     feature_map,
     genre_gallery,
+    mel_and_scores,
     mel_filters,
     mel_spectrogram,
     scores_over_time,
@@ -41,6 +42,7 @@ from genre_utils.plots.learning import (
     pretraining_curve,
     shares_over_steps,
 )
+from genre_utils.plots.listening import guessing_round, mistake_card
 from genre_utils.plots.networks import (
     architecture,
     attention_distance,
@@ -63,11 +65,12 @@ from genre_utils.plots.style import APPROACH_COLOURS, APPROACH_LABELS, GENRE_COL
 __all__ = [
     "APPROACH_COLOURS", "APPROACH_LABELS", "GENRE_COLOURS", "accuracy_intervals", "alt_text", "architecture",
     "attention_distance", "class_activation", "codebook_usage", "confusion", "confusions", "cost_accuracy",
-    "data_efficiency", "feature_map", "feature_maps", "filter_grid", "first_layer_filters", "forgetting", "frozen_parts",
-    "genre_gallery", "image_html", "interactive", "interval_slider", "interval_width", "layer_probe", "layer_weights",
-    "lead_intervals", "leakage_bars", "learning_curves", "learning_overlay", "listen_and_look", "masked_mel", "masked_spans", "mcnemar_grid",
-    "mel_filters", "mel_spectrogram", "memory_bars", "per_genre_bars", "player", "players", "pretraining_curve",
-    "receptive_field", "reliability", "replica_pair", "scores_over_time", "seeds_strip", "set_style",
-    "shapes_ledger", "shares_over_steps", "show", "similarity_histogram", "spectra", "split_bars", "state_drift", "statistics_by_genre", "temperature_curve",
-    "waveform", "waveform_and_mel", "wrong_rate",
+    "data_efficiency", "feature_map", "feature_maps", "filter_grid", "first_layer_filters", "forgetting",
+    "frozen_parts", "genre_gallery", "guessing_round", "image_html", "interactive", "interval_slider",
+    "interval_width", "layer_probe", "layer_weights", "lead_intervals", "leakage_bars", "learning_curves",
+    "learning_overlay", "listen_and_look", "masked_mel", "masked_spans", "mcnemar_grid", "mel_and_scores",
+    "mel_filters", "mel_spectrogram", "memory_bars", "mistake_card", "per_genre_bars", "player", "players",
+    "pretraining_curve", "receptive_field", "reliability", "replica_pair", "scores_over_time", "seeds_strip",
+    "set_style", "shapes_ledger", "shares_over_steps", "show", "similarity_histogram", "spectra", "split_bars",
+    "state_drift", "statistics_by_genre", "temperature_curve", "waveform", "waveform_and_mel", "wrong_rate",
 ]  # fmt: skip

@@ -268,6 +268,25 @@ def feature_map(
     return fig, ax
 
 
+def _draw_scores(
+    ax: Axes, probabilities: np.ndarray, times_s: np.ndarray, genres: Sequence[str], truth: str, top: int
+) -> str:
+    """Lines of the `top` genres of highest mean score and of the true one; returns a sentence about them."""
+    mean = probabilities.mean(axis=0)
+    shown = [genres[i] for i in np.argsort(-mean)[:top]]
+    if truth and truth not in shown:
+        shown[-1] = truth
+    for genre in shown:
+        wide = 2.8 if genre == truth else 1.5
+        name = f"{genre} (true)" if genre == truth else genre
+        line = probabilities[:, list(genres).index(genre)]
+        marker = GENRE_MARKERS.get(genre, "o")
+        ax.plot(times_s, line, label=name, color=colour(genre), linewidth=wide, marker=marker, markersize=4)
+    ax.set(xlabel="time (s)", ylabel="score", ylim=(0, 1.02))
+    winner = genres[int(mean.argmax())]
+    return f"{winner} has the highest mean score, {mean.max():.2f}" + (f"; the true genre is {truth}." if truth else ".")
+
+
 @figure_function
 def scores_over_time(
     probabilities: np.ndarray, times_s: np.ndarray, genres: Sequence[str] = GENRES, truth: str = "", top: int = 4
@@ -276,23 +295,31 @@ def scores_over_time(
 
     The `top` genres of highest mean score are drawn, and the true one.
     """
-    mean = probabilities.mean(axis=0)
-    shown = [genres[i] for i in np.argsort(-mean)[:top]]
-    if truth and truth not in shown:
-        shown[-1] = truth
     fig, ax = new_figure(2.9)
-    for genre in shown:
-        wide = 2.8 if genre == truth else 1.5
-        name = f"{genre} (true)" if genre == truth else genre
-        line = probabilities[:, list(genres).index(genre)]
-        marker = GENRE_MARKERS.get(genre, "o")
-        ax.plot(times_s, line, label=name, color=colour(genre), linewidth=wide, marker=marker, markersize=4)
-    ax.set(xlabel="time (s)", ylabel="score", ylim=(0, 1.02))
+    sentence = _draw_scores(ax, probabilities, times_s, genres, truth, top)
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-    winner = genres[int(mean.argmax())]
+    describe(fig, f"Class scores along the clip: {sentence}")
+    return fig, ax
+
+
+@figure_function
+def mel_and_scores(
+    wave: np.ndarray, rate_hz: int, probabilities: np.ndarray, times_s: np.ndarray, genres: Sequence[str] = GENRES,
+    truth: str = "", top: int = 4,
+) -> tuple[Figure, np.ndarray]:  # fmt: skip
+    """The mel-spectrogram of `wave` above the class scores along it, on one time axis.
+
+    `probabilities` and the rest are those of :func:`scores_over_time`; time 0 is the first sample of `wave`.
+    """
+    fig, axes = new_figure(3.9, rows=2, sharex=True, height_ratios=(4, 3))
+    draw_mel(axes[0], _mel_db(wave, rate_hz), rate_hz, interpolation="bilinear")  # compresses better
+    axes[0].set_xlabel("")
+    sentence = _draw_scores(axes[1], probabilities, np.asarray(times_s), genres, truth, top)
+    axes[1].set_xlim(0, len(wave) / rate_hz)
+    fig.legend(loc="outside upper center", ncols=top, handletextpad=0.4, columnspacing=1.2)
     describe(
         fig,
-        f"Class scores along the clip: {winner} has the highest mean score, {mean.max():.2f}"
-        + (f"; the true genre is {truth}." if truth else "."),
+        f"Mel-spectrogram of {len(wave) / rate_hz:.1f} seconds from 0 to {rate_hz // 2} hertz, and below it, on the "
+        f"same time axis, the class scores: {sentence}",
     )
-    return fig, ax
+    return fig, axes

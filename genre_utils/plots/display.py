@@ -55,19 +55,23 @@ def _data_uri(content: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
-def image_html(fig: Figure | tuple, alt: str | None = None, caption: str | None = None) -> str:
-    """An HTML ``<figure>`` with the picture, its alt text and an optional visible caption."""
-    fig = fig[0] if isinstance(fig, tuple) else fig
+def img_html(fig: Figure, alt: str | None = None, style: str = "") -> str:
+    """The bare ``<img>`` of `fig`, no wider than its place, with its alt text."""
     alt = " ".join((alt or alt_text(fig)).split())
     if not alt:
         raise ValueError('this figure has no alt text: say in one sentence what it shows, show(fig, alt="...")')
     width = round(fig.get_figwidth() * _PAGE_DPI)
-    image = (
+    return (
         f'<img src="{_data_uri(*picture(fig))}" alt="{html.escape(alt)}" width="{width}" '
-        'style="max-width:100%;height:auto">'
+        f'style="max-width:100%;height:auto{style}">'
     )
+
+
+def image_html(fig: Figure | tuple, alt: str | None = None, caption: str | None = None) -> str:
+    """An HTML ``<figure>`` with the picture, its alt text and an optional visible caption."""
+    fig = fig[0] if isinstance(fig, tuple) else fig
     text = f'<figcaption style="{_CAPTION}">{html.escape(caption)}</figcaption>' if caption else ""
-    return f'<figure style="{_FIGURE}">{image}{text}</figure>'
+    return f'<figure style="{_FIGURE}">{img_html(fig, alt)}{text}</figure>'
 
 
 def show(fig: Figure | tuple, alt: str | None = None, caption: str | None = None) -> None:

@@ -1,0 +1,257 @@
+"""Listening pages in pure HTML: cards of mistakes with a moving playhead, and a guessing round.
+
+Both work in JupyterLab, in Colab and in the built book, ask no network and store nothing. Where scripts do
+not run, the sound, the pictures and the answers are there all the same.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from IPython.display import HTML
+
+from genre_utils.evaluation import wilson
+from genre_utils.plots.audio import mel_and_scores
+from genre_utils.plots.display import img_html, player_html
+from genre_utils.plots.style import label
+from genre_utils.profiles import GENRES
+
+_RIGHT, _WRONG = "✓", "✗"
+
+#: Moves the line over the picture while the sound plays; a click on the picture goes to that moment.
+_PLAYHEAD = """
+document.querySelectorAll('.mistake-card:not([data-live])').forEach((card) => {
+  card.dataset.live = '';
+  const [audio, view] = ['audio', '.view'].map((part) => card.querySelector(part));
+  const head = document.createElement('span');
+  const [from, to, seconds] = ['from', 'to', 'seconds'].map((name) => Number(view.dataset[name]));
+  head.style.cssText = 'position:absolute;width:2px;background:#fff;box-shadow:0 0 0 1px #000;' +
+    `pointer-events:none;top:${view.dataset.top};height:${view.dataset.height}`;
+  view.style.cursor = 'crosshair';
+  const move = () => {
+    head.style.left = 100 * (from + (to - from) * Math.min(audio.currentTime / seconds, 1)) + '%';
+    if (!head.isConnected) view.append(head);
+    if (!audio.paused) requestAnimationFrame(move);
+  };
+  audio.addEventListener('play', move);
+  audio.addEventListener('seeked', move);
+  view.addEventListener('click', (event) => {
+    const box = view.getBoundingClientRect(), x = (event.clientX - box.left) / box.width;
+    audio.currentTime = seconds * Math.min(Math.max((x - from) / (to - from), 0), 1);
+  });
+});
+"""
+
+
+def _favourites(said: Mapping[str, np.ndarray], genres: Sequence[str], truth: str, top: int) -> str:
+    """A table, one row an approach: its `top` genres with their scores, the labelled one in bold."""
+    cell = "padding:0.2em 0.7em;text-align:left;white-space:nowrap"
+    titles = ("", "first", "second", "third", *(f"{n}th" for n in range(4, top + 1)))[: top + 1]
+    head = "".join(f'<th scope="col" style="{cell}">{title}</th>' for title in titles)
+    rows = []
+    for approach, scores in said.items():
+        best = np.argsort(-np.asarray(scores), kind="stable")[:top]
+        texts = [f"{genres[j]} {scores[j]:.2f}" for j in best]
+        texts = [f"<b>{t}</b>" if genres[j] == truth else t for j, t in zip(best, texts, strict=True)]
+        cells = "".join(f'<td style="{cell}">{text}</td>' for text in texts)
+        rows.append(f'<tr><th scope="row" style="{cell}">{html.escape(label(approach))}</th>{cells}</tr>')
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    return f'<div style="overflow-x:auto">{table}</div>'
+
+
+def mistake_card(
+    wave: np.ndarray,
+    rate_hz: int,
+    title: str,
+    said: Mapping[str, np.ndarray],
+    along: np.ndarray,
+    times_s: np.ndarray,
+    genres: Sequence[str] = GENRES,
+    truth: str = "",
+    note: str = "",
+) -> HTML:
+    """One clip to hear, to see and to explain: player, mel-spectrogram, scores along time, favourite genres.
+
+    A line moves over the picture while the sound plays, and a click on the picture goes to that moment.
+    Without scripts both are missing and nothing else.
+
+    Parameters
+    ----------
+    wave : ndarray, shape (n,)
+        What is heard and seen, whole: a few seconds.
+    rate_hz : int
+    title : str
+        Stands above the player, and names it.
+    said : mapping of approach -> ndarray, shape (k,)
+        Class probabilities of the clip; the three highest of each approach are listed.
+    along : ndarray, shape (m, k)
+        Class probabilities of m windows along `wave`, by one model.
+    times_s : ndarray, shape (m,)
+        Middles of the windows, in seconds from the beginning of `wave`.
+    truth : str
+        The labelled genre, drawn thicker and set in bold.
+    note : str
+        A line below, such as a known fault of the label.
+    """
+    fig, axes = mel_and_scores(wave, rate_hz, along, times_s, genres, truth)
+    seconds = len(wave) / rate_hz
+    # Without the padding that the book's dark theme adds, the line meets the axes. Drawing the figure also
+    # lays it out: only then do the axes stand where they stay.
+    picture = img_html(fig, style=";padding:0")
+    place = axes[0].get_position()
+    height, top = place.y1 - axes[1].get_position().y0, 1 - place.y1
+    remark = f'<p style="margin:0.3em 0">{html.escape(note)}</p>' if note else ""
+    return HTML(
+        f'<section class="mistake-card" aria-label="{html.escape(title)}" style="margin:1em 0 2em">'
+        f"{player_html(wave, rate_hz, title, max_s=seconds + 1)}"
+        f'<div class="view" data-from="{place.x0:.4f}" data-to="{place.x1:.4f}" data-seconds="{seconds:.3f}" '
+        f'data-top="{top:.2%}" data-height="{height:.2%}" '
+        f'style="position:relative;width:fit-content;max-width:100%;line-height:0">{picture}</div>'
+        f"{_favourites(said, genres, truth, 3)}{remark}<script>{_PLAYHEAD}</script></section>"
+    )
+
+
+#: Puts buttons beside each clip, says after a guess who was right, and fills the column "you" of the table.
+_GUESSING = """
+document.querySelectorAll('.guessing-round:not([data-live])').forEach((round) => {
+  round.dataset.live = '';
+  const {genres, truth, said, wilson} = JSON.parse(round.dataset.answers);
+  const status = round.querySelector('[role=status]'), n = truth.length, models = Object.keys(said);
+  const mine = [...round.querySelectorAll('tr')].map((row, i) => {
+    const cell = row.insertBefore(document.createElement(i ? 'td' : 'th'), row.children[2]);
+    cell.textContent = i ? '–' : 'you';
+    if (!i) cell.scope = 'col';
+    return cell;
+  }).slice(1);
+  let guessed = 0, right = 0;
+  const marked = (genre, i) => `${genre}\\u00a0${genre === truth[i] ? '✓' : '✗'}`;
+  const score = (name) => said[name].filter((genre, i) => genre === truth[i]).length;
+  const finish = () => {
+    const [low, high] = wilson[right];
+    mine[n].textContent = `${right} of ${n}`;
+    mine[n + 1].textContent = `${low} to ${high} %`;
+    const others = models.map((name) => `${name} ${score(name)}`).join(', ');
+    status.textContent = `You named ${right} of ${n}; ${others}. ` +
+      `Your 95 % interval reaches from ${low} to ${high} %: ${high - low} points. ` +
+      'Half that width would take about four times as many clips.';
+    round.querySelector('details').open = true;
+  };
+  round.querySelectorAll('li').forEach((clip, i) => {
+    const choices = document.createElement('div'), verdict = document.createElement('p');
+    choices.setAttribute('role', 'group');
+    choices.setAttribute('aria-label', `Your guess for clip ${i + 1}`);
+    verdict.tabIndex = -1;
+    const guess = (genre) => {
+      const hit = genre === truth[i];
+      guessed += 1;
+      right += hit;
+      mine[i].textContent = marked(genre, i);
+      verdict.textContent = `You said ${genre}: ${hit ? 'right' : `wrong, it is labelled ${truth[i]}`}. ` +
+        models.map((name) => `${name}: ${marked(said[name][i], i)}`).join(', ');
+      choices.replaceWith(verdict);
+      verdict.focus({preventScroll: true});
+      if (guessed === n) finish();
+      else status.textContent = `${guessed} of ${n} clips guessed, ${right} right.`;
+    };
+    genres.forEach((genre) => {
+      const button = document.createElement('button');
+      button.type = 'button';
+      button.textContent = genre;
+      button.addEventListener('click', () => guess(genre));
+      choices.append(button);
+    });
+    clip.append(choices);
+  });
+});
+"""
+
+_ROUND_STYLE = """
+.guessing-round ol { display: grid; gap: 1em 1.5em; list-style: none; margin: 0.5em 0; padding: 0.2em;
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, 17em), 1fr)); }
+.guessing-round li { margin: 0; }
+.guessing-round li p { margin: 0.3em 0; }
+.guessing-round button { background: transparent; border: 1px solid currentColor; border-radius: 0.3em;
+  color: inherit; cursor: pointer; font: inherit; margin: 0 0.35em 0.35em 0; padding: 0.25em 0.6em; }
+.guessing-round button:is(:hover, :focus-visible) { background: #0072b2; color: #fff; }
+.guessing-round details { overflow-x: auto; }
+.guessing-round table { font-size: 0.9em; }
+.guessing-round :is(td, th) { padding: 0.2em 0.4em; text-align: left; white-space: nowrap; }
+"""
+
+
+def _interval(right: int, n: int) -> list[int]:
+    score = wilson(right, n)
+    return [round(100 * score.low), round(100 * score.high)]
+
+
+def _answers(truth: Sequence[str], said: Mapping[str, Sequence[str]]) -> str:
+    """The table of the answers: one row a clip, one column a model, its score and interval at the foot."""
+    n = len(truth)
+    def row(name: str, genre: str, cells: Sequence[str]) -> str:
+        cells = "".join(f"<td>{cell}</td>" for cell in cells)
+        return f'<tr><th scope="row">{name}</th><td>{html.escape(genre)}</td>{cells}</tr>'
+
+    def answer(guess: str, genre: str) -> str:
+        return f"{html.escape(guess)} {_RIGHT if guess == genre else _WRONG}"
+
+    right = [sum(g == t for g, t in zip(guesses, truth, strict=True)) for guesses in said.values()]
+    clips = [
+        row(str(i + 1), genre, [answer(guesses[i], genre) for guesses in said.values()])
+        for i, genre in enumerate(truth)
+    ]
+    foot = row("right", "", [f"{k} of {n}" for k in right])
+    foot += row("95 % interval", "", ["{} to {} %".format(*_interval(k, n)) for k in right])
+    heads = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in said)
+    return (
+        f'<table><thead><tr><th scope="col">clip</th><th scope="col">label</th>{heads}</tr></thead>'
+        f"<tbody>{''.join(clips)}</tbody><tfoot>{foot}</tfoot></table>"
+    )
+
+
+def guessing_round(
+    clips: Sequence[tuple[np.ndarray, int]],
+    truth: Sequence[str],
+    said: Mapping[str, Sequence[str]],
+    genres: Sequence[str] = GENRES,
+    max_s: float = 2.5,
+) -> HTML:
+    """A round of guessing against the models: hear a clip, press a genre, see who was right.
+
+    At the end stand the listener's score and the models' on the same clips, each with Wilson's 95 %
+    interval. Guesses are kept in the page alone. Without scripts there are the players and the answers.
+
+    Parameters
+    ----------
+    clips : sequence of (wave, rate_hz)
+        The first `max_s` seconds of each are played. Their names are not shown: they often hold the genre.
+    truth : sequence of str
+        The label of each clip.
+    said : mapping of approach -> sequence of str
+        What each model said of each clip.
+    genres : sequence of str
+        The choices.
+
+    Raises
+    ------
+    ValueError
+        If there is no clip, the lengths differ, or a label is not among the choices.
+    """
+    if not len(clips) or {len(truth), *map(len, said.values())} != {len(clips)}:
+        raise ValueError("a round needs some clips, and for each its label and what every model said")
+    if unknown := set(truth) - set(genres):
+        raise ValueError(f"no button would be right for {', '.join(sorted(unknown))}")
+    said = {label(approach): list(guesses) for approach, guesses in said.items()}
+    table = [_interval(k, len(clips)) for k in range(len(clips) + 1)]
+    data = {"genres": list(genres), "truth": list(truth), "said": said, "wilson": table}
+    players = [player_html(wave, rate_hz, f"Clip {i}", max_s) for i, (wave, rate_hz) in enumerate(clips, 1)]
+    items = "".join(f"<li>{one}</li>" for one in players)
+    return HTML(
+        f'<section class="guessing-round" aria-label="Guess the genre of {len(clips)} clips" '
+        f'data-answers="{html.escape(json.dumps(data, ensure_ascii=False))}"><style>{_ROUND_STYLE}</style>'
+        f'<ol>{items}</ol><p role="status" style="font-weight:600"></p>'
+        "<details><summary>The answers (open them after your last guess)</summary>"
+        f"{_answers(truth, said)}</details><script>{_GUESSING}</script></section>"
+    )

@@ -1,0 +1,260 @@
+"""Cards of mistakes and the guessing round: what their HTML holds, and what it does in a browser."""
+
+import base64
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+from bs4 import BeautifulSoup
+from chromium import needs_chromium, start_chromium
+from PIL import Image
+
+from genre_utils import evaluation, plots
+from genre_utils.predict import score_windows
+from genre_utils.profiles import GENRES
+
+RATE_HZ = 22_050
+RNG = np.random.default_rng(0)
+WAVE = 0.3 * np.sin(np.linspace(0, 9000, 4 * RATE_HZ)) + 0.02 * RNG.standard_normal(4 * RATE_HZ)
+WAVE = WAVE.astype(np.float32)
+ALONG = RNG.dirichlet(np.ones(10), 7)
+TIMES_S = np.linspace(0, 4, 7)
+SCORES = np.full(10, 0.02) + 0.8 * np.eye(10)[3]  # disco
+SAID = {"svm": np.roll(SCORES, 1), "full": SCORES}
+TRUTH = ["jazz", "rock", "blues"]
+ANSWERS = {"svm": ["jazz", "pop", "metal"], "full": ["jazz", "rock", "metal"]}
+
+
+def card(title="disco.00001, labelled disco", note="", **more) -> BeautifulSoup:
+    made = plots.mistake_card(WAVE, RATE_HZ, title, SAID, ALONG, TIMES_S, truth="disco", note=note, **more)
+    return BeautifulSoup(made.data, "html.parser")
+
+
+def a_round(truth=TRUTH, said=ANSWERS, n=3, **more) -> str:
+    return plots.guessing_round([(WAVE, RATE_HZ)] * n, truth, said, max_s=1, **more).data
+
+
+def rows(page: BeautifulSoup) -> list[list[str]]:
+    return [[cell.text for cell in row.find_all(["th", "td"])] for row in page.table.find_all("tr")]
+
+
+def test_card_holds_player_picture_and_every_models_favourites():
+    page = card(note='made as "hiphop"')
+    assert page.section["aria-label"] == page.audio["aria-label"] == "disco.00001, labelled disco"
+    assert "(4.0 s)" in page.figcaption.text and "autoplay" not in page.audio.attrs
+    assert page.img["alt"].startswith("Mel-spectrogram of 4.0 seconds")
+    assert "the true genre is disco." in page.img["alt"]
+    table = rows(page)
+    assert [row[0] for row in table] == ["", "SVM", "fine-tuned"]
+    assert table[1][1] == "hiphop 0.82" and table[2][1] == "disco 0.82"
+    assert all(len(row) == 4 for row in table)
+    assert {bold.text.split()[0] for bold in page.table.find_all("b")} == {"disco"}
+    assert page.find("p").text == 'made as "hiphop"'
+    assert card().find("p") is None
+
+
+def test_card_with_sound_is_small():
+    page = card()
+    assert len(str(page)) < 120_000
+    assert not [tag for tag in page.find_all(src=True) if not tag["src"].startswith("data:")]
+
+
+def test_playhead_stands_on_the_axes():
+    page = card()
+    view = page.find(class_="view")
+    content = base64.b64decode(page.img["src"].split(",")[1])
+    picture = Image.open(io.BytesIO(content)).convert("RGB")
+    top, height = (float(view[f"data-{name}"].rstrip("%")) / 100 for name in ("top", "height"))
+    pixels = np.asarray(picture, dtype=float)
+    spectrogram = pixels[round(top * picture.height) + 20]  # a line of pixels just below the upper edge
+    coloured = np.flatnonzero(np.ptp(spectrogram, axis=1) > 40)
+    assert coloured.min() / picture.width == pytest.approx(float(view["data-from"]), abs=0.01)
+    assert coloured.max() / picture.width == pytest.approx(float(view["data-to"]), abs=0.01)
+    axis = pixels[round((top + height) * picture.height) - 1 :][:4, picture.width // 3 : picture.width // 2]
+    assert axis.mean(axis=(1, 2)).min() < 90, "the line ends on the time axis"
+    assert float(view["data-seconds"]) == 4
+    assert not view.find("span"), "without scripts there is no line"
+
+
+def test_round_hides_the_answers_and_the_names_of_its_clips():
+    page = BeautifulSoup(a_round(), "html.parser")
+    assert [audio["aria-label"] for audio in page.find_all("audio")] == ["Clip 1", "Clip 2", "Clip 3"]
+    assert not page.details.has_attr("open")
+    assert not page.find_all("button"), "buttons that do nothing without scripts"
+    assert not [tag for tag in page.find_all(src=True) if not tag["src"].startswith("data:")]
+    script = page.script.text
+    assert not re.search(r"fetch|XMLHttp|[sS]torage|cookie|sendBeacon", script)
+    shown = page.ol.text + page.find("p").text
+    assert not [genre for genre in GENRES if genre in shown]
+
+
+def test_round_says_without_scripts_what_is_right_and_how_each_model_did():
+    page = BeautifulSoup(a_round(), "html.parser")
+    two, one = evaluation.wilson(2, 3), evaluation.wilson(1, 3)
+    assert rows(page) == [
+        ["clip", "label", "SVM", "fine-tuned"],
+        ["1", "jazz", "jazz ✓", "jazz ✓"],
+        ["2", "rock", "pop ✗", "rock ✓"],
+        ["3", "blues", "metal ✗", "metal ✗"],
+        ["right", "", "1 of 3", "2 of 3"],
+        ["95 % interval", "", *(f"{100 * s.low:.0f} to {100 * s.high:.0f} %" for s in (one, two))],
+    ]
+
+
+def test_round_carries_wilsons_interval_of_every_possible_score():
+    data = json.loads(BeautifulSoup(a_round(), "html.parser").section["data-answers"])
+    expected = [evaluation.wilson(k, 3) for k in range(4)]
+    assert data["wilson"] == [[round(100 * s.low), round(100 * s.high)] for s in expected]
+    assert data["said"] == {"SVM": ANSWERS["svm"], "fine-tuned": ANSWERS["full"]}
+
+
+def test_any_name_survives_html():
+    odd = 'drum & "bass" </section>'
+    page = BeautifulSoup(a_round([odd], {"svm": [odd]}, 1, genres=(odd, "pop")), "html.parser")
+    assert json.loads(page.section["data-answers"])["truth"] == [odd]
+    assert rows(page)[1][1] == odd
+    assert card(title=odd).audio["aria-label"] == odd
+
+
+@pytest.mark.parametrize(
+    ("truth", "said", "n"),
+    [
+        ([], {}, 0),
+        (TRUTH, ANSWERS, 2),
+        (TRUTH, {"svm": ["jazz"]}, 3),
+        (["jazz", "rock", "polka"], ANSWERS, 3),
+    ],
+)
+def test_round_refuses_what_it_cannot_score(truth, said, n):
+    with pytest.raises(ValueError, match="some clips|no button"):
+        a_round(truth, said, n)
+
+
+class _Keeper:
+    """A classifier that keeps what it was given."""
+
+    def predict_proba(self, features):
+        self.given = features
+        return np.full((len(features), 10), 0.1)
+
+
+def test_windows_are_cut_around_their_middles_and_moved_inwards_at_the_ends():
+    wave = np.concatenate([WAVE[::2], WAVE[: 2 * RATE_HZ]])  # two seconds each
+    classifier = _Keeper()
+    scores = score_windows(classifier, wave, RATE_HZ, np.array([0.0, 1.0, 3.0, 4.0]), 2.0)
+    assert scores.shape == (4, 10)
+    assert np.array_equal(classifier.given[0], classifier.given[1])
+    assert np.array_equal(classifier.given[2], classifier.given[3])
+    assert not np.allclose(classifier.given[1], classifier.given[2])
+
+
+@pytest.mark.parametrize("window_s", [1.0, 9.0])
+def test_a_cnn_scores_windows_of_the_clips_spectrogram(window_s):
+    import torch
+
+    from genre_utils.models.cnn import GenreCNN
+
+    torch.manual_seed(0)
+    scores = score_windows(GenreCNN().eval(), WAVE, RATE_HZ, TIMES_S, window_s)
+    assert scores.shape == (7, 10)
+    assert np.allclose(scores.sum(axis=1), 1, atol=1e-3)
+    assert np.allclose(scores[0], scores[-1]) == (window_s > 4)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    driver = start_chromium()
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def open_page(browser, tmp_path):
+    def show(body: str):
+        page = tmp_path / "page.html"
+        page.write_text(f'<!doctype html><html lang="en"><meta charset="utf-8">{body}', "utf-8")
+        browser.get_log("browser")
+        browser.get(page.as_uri())
+        return browser
+
+    return show
+
+
+def severe(browser) -> list[str]:
+    return [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+
+
+@needs_chromium
+def test_a_round_played_to_its_end_by_keyboard_is_scored_beside_the_models(open_page):
+    from selenium.webdriver.common.keys import Keys
+
+    page = open_page(a_round())
+    clips = page.find_elements("css selector", "li")
+    status = page.find_element("css selector", "[role=status]")
+    for i, guess in enumerate(("jazz", "rock", "reggae")):
+        choices = clips[i].find_elements("tag name", "button")
+        assert [button.text for button in choices] == list(GENRES)
+        choices[GENRES.index(guess)].send_keys(Keys.ENTER)
+        assert not clips[i].find_elements("tag name", "button"), "one guess a clip"
+        verdict = page.switch_to.active_element
+        assert verdict.text.startswith(f"You said {guess}: "), "a screen reader hears the verdict at once"
+        if i == 0:
+            assert "right. SVM: jazz ✓, fine-tuned: jazz ✓" in verdict.text
+            assert status.text == "1 of 3 clips guessed, 1 right."
+    assert "wrong, it is labelled blues" in verdict.text
+    mine = evaluation.wilson(2, 3)
+    low, high = round(100 * mine.low), round(100 * mine.high)
+    assert status.text.startswith("You named 2 of 3; SVM 1, fine-tuned 2. ")
+    assert f"interval reaches from {low} to {high} %: {high - low} points." in status.text
+    assert page.find_element("tag name", "details").get_attribute("open")
+    mine = [cell.text for cell in page.find_elements("css selector", "tr > :nth-child(3)")]
+    assert mine == ["you", "jazz ✓", "rock ✓", "reggae ✗", "2 of 3", f"{low} to {high} %"]
+    assert severe(page) == []
+
+
+@needs_chromium
+def test_two_rounds_and_a_script_that_runs_twice_do_not_disturb_each_other(open_page):
+    page = open_page(a_round() + a_round())
+    page.execute_script(BeautifulSoup(a_round(), "html.parser").script.text)
+    assert len(page.find_elements("css selector", "li button")) == 2 * 3 * len(GENRES)
+    assert severe(page) == []
+
+
+@needs_chromium
+def test_playhead_follows_the_sound_and_a_click_on_the_picture(open_page):
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    page = open_page(str(card()))
+    wait = WebDriverWait(page, 10)
+
+    def left() -> float | None:
+        head = "const h = document.querySelector('.view span'); return h && parseFloat(h.style.left)"
+        return page.execute_script(head)
+
+    assert left() is None
+    ActionChains(page).click(page.find_element("class name", "view")).perform()
+    wait.until(lambda _: left() == pytest.approx(50, abs=0.5))
+    view = card().find(class_="view")
+    start, end = float(view["data-from"]), float(view["data-to"])
+    heard = page.execute_script("return document.querySelector('audio').currentTime")
+    assert heard == pytest.approx(4 * (0.5 - start) / (end - start), abs=0.05)
+    page.execute_script("const a = document.querySelector('audio'); a.muted = true; return a.play()")
+    wait.until(lambda _: left() > 60)
+    wait.until(lambda _: page.execute_script("return document.querySelector('audio').ended"))
+    wait.until(lambda _: left() == pytest.approx(100 * end, abs=0.5))
+    assert severe(page) == []
+
+
+@needs_chromium
+@pytest.mark.parametrize("body", [lambda: str(card()), a_round])
+def test_listening_fits_a_phone(open_page, body):
+    page = open_page(body())
+    metrics = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": False}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    try:
+        assert page.execute_script("return document.documentElement.scrollWidth") <= 390
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
