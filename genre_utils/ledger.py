@@ -411,22 +411,19 @@ def claims() -> list[Claim]:
 
 
 def benches(cards: Iterable[RunCard], place: str = "") -> list[Bench]:
-    """Group cards by corpus, split and backbone; cards without a backbone join every group of their split."""
+    """Group cards by corpus, split, test clips and backbone; cards without a backbone join every group of their clips."""
     groups: dict[tuple, dict[str, list[RunCard]]] = {}
-    plain = [card for card in cards if not card.variant]
-    for card in sorted(plain, key=lambda card: card.seed):
-        backbone = (card.backbone or {}).get("fingerprint")
-        groups.setdefault((card.corpus.name, card.corpus.fingerprint, card.split.name, backbone), {}).setdefault(
-            card.approach, []
-        ).append(card)
+    for card in sorted((card for card in cards if not card.variant), key=lambda card: card.seed):
+        test_set = (card.corpus.name, card.split.name, frozenset(card.ids))
+        group = groups.setdefault((test_set, (card.backbone or {}).get("fingerprint")), {})
+        group.setdefault(card.approach, []).append(card)
     made = []
-    for (corpus, fingerprint, split, backbone), runs_of in groups.items():
-        without = groups.get((corpus, fingerprint, split, None), {})
-        others = [key for key in groups if key[:3] == (corpus, fingerprint, split) and key[3]]
-        if backbone is None and others:
+    for (test_set, backbone), found in groups.items():
+        if backbone is None and any(other == test_set and theirs for other, theirs in groups):
             continue  # they are part of the groups with a backbone
-        name = next((c.backbone["name"] for some in runs_of.values() for c in some if c.backbone), "")
-        made.append(Bench(corpus, split + (f", {name}" if name else ""), {**without, **runs_of}, (place,)))
+        name = next((card.backbone["name"] for some in found.values() for card in some if card.backbone), "")
+        everything = {**groups.get((test_set, None), {}), **found}
+        made.append(Bench(test_set[0], test_set[1] + (f", {name}" if name else ""), everything, (place,)))
     return made
 
 
