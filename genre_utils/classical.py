@@ -35,6 +35,8 @@ FIXED: dict[str, Callable[[], Split]] = {
     "fault-filtered": splits.filtered_split,
 }
 RANDOM, BY_ARTIST = "random", "by artist"
+#: The two ways of cutting windows that :func:`measure_windows` compares with :data:`BY_ARTIST`.
+RANDOM_WINDOWS, WHOLE_CLIPS = "random windows", "whole clips"
 
 
 def feature_table(path: Path | str | None = None) -> tuple[Corpus, np.ndarray]:
@@ -164,7 +166,7 @@ class Classical(BaseModel):
         tested = int(np.isfinite(marks[0]).sum())
         if len(marks) == 1:
             return evaluation.wilson(int(np.nansum(marks)), tested)
-        if split == BY_ARTIST:
+        if np.isfinite(marks).all():
             return evaluation.over_seeds(marks, groups=self.artists)
         n_train = next(t.n_train for t in self.trials if (t.split, t.classifier) == (split, classifier))
         return evaluation.over_splits(self.accuracies(split, classifier), n_train, tested)
@@ -183,12 +185,12 @@ class Classical(BaseModel):
         return evaluation.mcnemar(ours == 1, predicted == y)
 
     def save(self, folder: Path) -> Path:
-        """Write ``<folder>/gtzan.json``, whole or not at all."""
-        return runs.write_record(folder / "gtzan.json", self)
+        """Write ``<folder>/gtzan.json`` (or ``windows.json``), whole or not at all."""
+        return runs.write_record(folder / ("windows.json" if WHOLE_CLIPS in self.provenance else "gtzan.json"), self)
 
     @classmethod
-    def load(cls, folder: Path | None = None) -> Classical:
-        """The record that comes with the book, or the one in `folder`.
+    def load(cls, folder: Path | None = None, name: Literal["gtzan", "windows"] = "gtzan") -> Classical:
+        """The record that comes with the book, or the one in `folder`: of all of GTZAN, or of windows of its mini subset.
 
         Raises
         ------
@@ -196,7 +198,8 @@ class Classical(BaseModel):
             If it is missing or damaged.
         """
         folder = folder or recorded_dir("classical") or Path("book/results/classical")
-        return runs.read_record(cls, folder / "gtzan.json", "make it with: python -m genre_utils classical")
+        remedy = "make it with: python -m genre_utils classical" + (" --windows" if name == "windows" else "")
+        return runs.read_record(cls, folder / f"{name}.json", remedy)
 
 
 def measure(
@@ -206,6 +209,7 @@ def measure(
     repeats: int = 20,
     only: Mapping[str, tuple[Any, dict]] | None = None,
     fixed: Mapping[str, Callable[[], Split]] | None = None,
+    drawn: Mapping[str, Callable[[int], list[Split]]] | None = None,
     progress: bool = True,
 ) -> Classical:
     """Each classifier on each split; its settings tuned by five-fold cross-validation inside the training side.
@@ -223,6 +227,8 @@ def measure(
         Other classifiers than :func:`classifiers`.
     fixed : mapping, optional
         Other fixed splits than :data:`FIXED`.
+    drawn : mapping, optional
+        What a repeat draws, from its number: by default one random split, and five artist-grouped folds.
     """
     from sklearn.base import clone
     from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold, StratifiedKFold
@@ -238,10 +244,12 @@ def measure(
     chosen, fixed = only or classifiers(), FIXED if fixed is None else fixed
     y, place = corpus.labels(corpus.ids), {clip: i for i, clip in enumerate(corpus.ids)}
     groups, _ = splits.fold_groups(corpus)
+    drawn = drawn or {
+        RANDOM: lambda repeat: [splits.random_split(corpus, repeat)],
+        BY_ARTIST: lambda repeat: splits.grouped_folds(corpus, 5, repeat),
+    }
     todo = [(name, 0, [make()], name == "fault-filtered") for name, make in fixed.items()]
-    for repeat in range(repeats):
-        todo.append((RANDOM, repeat, [splits.random_split(corpus, repeat)], False))
-        todo.append((BY_ARTIST, repeat, splits.grouped_folds(corpus, 5, repeat), True))
+    todo += [(name, repeat, draw(repeat), name == BY_ARTIST) for repeat in range(repeats) for name, draw in drawn.items()]
     trials, provenance = [], {}
     with tqdm(total=len(todo) * len(chosen), desc="classifiers", unit="fit", disable=not progress) as bar:
         for name, repeat, parts, apart in todo:
@@ -271,3 +279,39 @@ def measure(
         **runs.origin(),
         trials=trials,
     )
+
+
+def measure_windows(corpus: Corpus, *, parts: int = 3, repeats: int = 20, progress: bool = True) -> Classical:
+    """The SVM on windows of clips: drawn at random, kept together clip by clip, and artist by artist.
+
+    Every clip is cut into equal parts, each described by its own 57 statistics; each draw is a five-fold
+    cross-validation that tests every part once. What differs is only who may be on both sides.
+
+    Parameters
+    ----------
+    corpus : Corpus
+        With audio.
+    parts : int
+        Windows a clip.
+    """
+    from dataclasses import replace
+
+    from genre_utils.audio import load_audio
+    from genre_utils.features import clip_statistics
+
+    rows, cut = [], []
+    for clip in tqdm(corpus, desc="windows", unit="clip", disable=not progress):
+        wave, rate_hz = load_audio(clip.path)
+        for k, part in enumerate(np.array_split(wave[: round(corpus.clip_s * rate_hz)], parts)):
+            cut.append(replace(clip, id=f"{clip.id}@{k}", recording=clip.recording or clip.id))
+            rows.append(clip_statistics(part, rate_hz))
+    about = {"clips": tuple(cut), "name": f"{corpus.name}, {parts} windows a clip", "clip_s": corpus.clip_s / parts}
+    known = replace(corpus, **about, faults={})
+    alike = {
+        RANDOM_WINDOWS: replace(known, clips=tuple(replace(c, artist=None, recording=None) for c in cut)),
+        WHOLE_CLIPS: replace(known, clips=tuple(replace(c, artist=None) for c in cut)),
+        BY_ARTIST: known,
+    }
+    drawn = {name: (lambda repeat, some=some: splits.grouped_folds(some, 5, repeat)) for name, some in alike.items()}
+    only = {"SVM": classifiers()["SVM"]}
+    return measure(known, np.array(rows), repeats=repeats, only=only, fixed={}, drawn=drawn, progress=progress)

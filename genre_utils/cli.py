@@ -354,15 +354,21 @@ def classical(
         Path | None, typer.Option(help="GTZAN's features_30_sec.csv (default: what GTZAN_FEATURES_CSV names).")
     ] = None,
     repeats: Annotated[int, typer.Option(min=2, help="Draws of the random and of the artist-grouped split.")] = 20,
+    windows: Annotated[bool, typer.Option("--windows", help="Instead: windows of the 100 clips of gtzan-mini.")] = False,
     out: Annotated[Path | None, typer.Option(help="Folder of the record (default: build/classical).")] = None,
 ) -> None:
     """SVM and others on 57 features of all of GTZAN, on the study's splits and on fairer ones."""
     from genre_utils import classical as asked
+    from genre_utils.corpora import load_corpus
     from genre_utils.paths import home
 
-    found = asked.measure(*asked.feature_table(table), repeats=repeats, progress=console.is_terminal)
+    bars = console.is_terminal
+    if windows:
+        found = asked.measure_windows(load_corpus(get_profile("gtzan-mini"), progress=bars), repeats=repeats, progress=bars)
+    else:
+        found = asked.measure(*asked.feature_table(table), repeats=repeats, progress=bars)
     for name in found.provenance:
-        for classifier in asked.classifiers():
+        for classifier in dict.fromkeys(trial.classifier for trial in found.trials):
             console.print(f"{name}: {classifier}: {found.accuracy(name, classifier)}", markup=False)
     console.print(f"written to {found.save(out or home() / 'build' / 'classical')}", soft_wrap=True, markup=False)
 

@@ -51,6 +51,22 @@ def test_a_classifier_that_knows_artists_shines_on_random_splits_alone():
     assert "corrected t over 3" in found.accuracy(RANDOM, "nearest").method
 
 
+def test_windows_of_one_clip_leak_until_clips_and_artists_are_kept_together(tiny_corpus):
+    from dataclasses import replace
+
+    found = classical.measure_windows(tiny_corpus, parts=2, repeats=2, progress=False)
+    assert list(found.provenance) == [classical.RANDOM_WINDOWS, classical.WHOLE_CLIPS, BY_ARTIST]
+    assert len(found.clips) == 2 * len(tiny_corpus) and found.clips[0].endswith("@0")
+    for name in found.provenance:
+        assert found.marks(name).shape == (2, len(found.clips)) and np.isfinite(found.marks(name)).all()
+    assert found.accuracy(classical.RANDOM_WINDOWS).value >= found.accuracy(classical.WHOLE_CLIPS).value
+    known = replace(tiny_corpus, clips=tuple(replace(c, id=f"{c.id}@{k}", recording=c.id) for c in tiny_corpus for k in (0, 1)))
+    from genre_utils.splits import clip_of, grouped_folds
+
+    for fold in grouped_folds(replace(known, clips=tuple(replace(c, artist=None) for c in known), faults={}), 5):
+        assert not {clip_of(i) for i in fold.train} & {clip_of(i) for i in fold.test}
+
+
 def test_validation_clips_are_neither_learnt_nor_tested_and_the_record_survives_the_disk(tmp_path):
     corpus, features = artists_world()
     ids = corpus.ids
