@@ -11,33 +11,28 @@ BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 _ORDER = ("svm", "cnn", "head-only", "full")
 
 
-def recorded_cards(folder: Path) -> list:
-    """The run records (``*.json``) in `folder`, classical baseline first, then by seed."""
-    from genre_utils.runs import RunCard
-
-    cards = [RunCard.load(path) for path in sorted(folder.glob("*.json"))] if folder.is_dir() else []
-    place = {name: i for i, name in enumerate(_ORDER)}
-    return sorted(cards, key=lambda card: (place.get(card.approach, len(place)), card.seed))
-
-
 def _percent(interval) -> str:
     return f"{100 * interval.value:.1f} % ({100 * interval.low:.1f}–{100 * interval.high:.1f})"
 
 
 def results_markdown(folder: Path) -> str:
-    """Table of the records in `folder`, with 95 % intervals and the corpus they are about."""
-    cards = recorded_cards(folder)
+    """Table of the records in `folder`: means over seeds, with 95 % intervals over artists and seeds, and the corpus."""
+    from genre_utils.ledger import benches
+    from genre_utils.runs import TITLES, RunCard
+
+    cards = [RunCard.load(path) for path in sorted(folder.glob("*-seed*.json"))]
     if not cards:
         return "No run is recorded yet."
     lines = [
-        "| Approach | Seed | Accuracy (95 %) | Macro F1 (95 %) | Test clips |",
+        "| Approach | Seeds | Accuracy (95 %) | Macro F1 (95 %) | Test clips |",
         "|---|---:|---|---|---:|",
     ]
-    for card in cards:
-        lines.append(
-            f"| {card.title} | {card.seed} | {_percent(card.interval('accuracy'))} "
-            f"| {_percent(card.interval('macro_f1'))} | {len(card.predictions)} |"
-        )
+    for bench in benches(cards):
+        for approach in (name for name in TITLES if name in bench.runs):
+            lines.append(
+                f"| {TITLES[approach]} | {len(bench.runs[approach])} | {_percent(bench.accuracy(approach))} "
+                f"| {_percent(bench.macro_f1(approach))} | {bench.n} |"
+            )
     corpora = sorted({card.corpus.name for card in cards})
     profiles = sorted({card.profile for card in cards})
     lines += ["", f"Profile {', '.join(profiles)}: these figures are about the corpus {', '.join(corpora)}."]
