@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import pandas as pd
@@ -55,17 +55,14 @@ class Bench:
     ----------
     runs : dict
         Approach -> its cards by seed. Those trained without a backbone serve every backbone.
+    place : str
+        Folder or file they come from.
     """
 
     corpus: str
     split: str
     runs: Mapping[str, Sequence[RunCard]]
-    places: tuple[str, ...] = ()
-
-    @property
-    def real(self) -> bool:
-        """Whether this is GTZAN, about which the study speaks."""
-        return self.corpus.startswith("gtzan")
+    place: str = ""
 
     @property
     def complete(self) -> bool:
@@ -125,9 +122,10 @@ class Bench:
         return float(np.mean([card.cost.seconds for card in self.runs[approach]]))
 
     def files(self, approaches: Iterable[str]) -> str:
-        return ", ".join(
-            f"{place}/{card.file_name}" for place in self.places for a in approaches for card in self.runs.get(a, ())[:1]
-        )
+        """Where the records of `approaches` lie, the first seed of each standing for all."""
+        if self.place.endswith(".json"):
+            return self.place
+        return ", ".join(f"{self.place}/{self.runs[name][0].file_name}" for name in approaches)
 
 
 Judge = Callable[[Bench], "Found | None"]
@@ -381,18 +379,17 @@ def _limits_on_gtzan(record: Classical) -> Found:
     return Found(ours, {2: HOLDS, 1: IN_PART, 0: NOT_SUPPORTED}[len(ahead)], why)
 
 
-def claims() -> list[Claim]:
+@lru_cache(maxsize=1)
+def claims() -> tuple[Claim, ...]:
     """The claims of the study, in the order of the ledger."""
-    commits = replication.study()["source"]["commits"]
     where = {"cnn": "results/Untitled0.ipynb", "head-only": "results/HFT_results", "full": "results/FFT_results"}
-    assert any("Untitled0" in name for name in commits)
     spectrogram = {"full over CNN": ("full", "cnn"), "head-only over CNN": ("head-only", "cnn")}
     limits = {"CNN": ("cnn", "svm"), "head-only": ("head-only", "svm"), "full": ("full", "svm")}
     listed = [claim(name, place) for name, place in where.items() for claim in (_accuracy_claim, _f1_claim)]
     listed += [_genre_claim("cnn", genre, where["cnn"], above=0.8) for genre in ("classical", "hiphop", "metal")]
     listed += [_genre_claim("cnn", genre, where["cnn"]) for genre in ("disco", "rock")]
     listed += [_genre_claim("full", genre, where["full"]) for genre in ("classical", "jazz")]
-    return [
+    return (
         *listed,
         _lead_claim("Self-supervised learning on raw audio clearly beats spectrograms", spectrogram),
         _lead_claim("Full fine-tuning beats head-only", {"full over head-only": ("full", "head-only")}),
@@ -404,7 +401,7 @@ def claims() -> list[Claim]:
             reported=False,
             classical=_limits_on_gtzan,
         ),
-    ]
+    )
 
 
 # --- the benches -----------------------------------------------------------------------------------------
@@ -423,7 +420,7 @@ def benches(cards: Iterable[RunCard], place: str = "") -> list[Bench]:
             continue  # they are part of the groups with a backbone
         name = next((card.backbone["name"] for some in found.values() for card in some if card.backbone), "")
         everything = {**groups.get((test_set, None), {}), **found}
-        made.append(Bench(test_set[0], test_set[1] + (f", {name}" if name else ""), everything, (place,)))
+        made.append(Bench(test_set[0], test_set[1] + (f", {name}" if name else ""), everything, place))
     return made
 
 

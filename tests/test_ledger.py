@@ -16,6 +16,12 @@ ROOT = Path(__file__).parents[1]
 CONTRIBUTED = sorted((ROOT / "book" / "results" / "contributed").glob("*.json"))
 
 
+@pytest.fixture(scope="module")
+def table():
+    """Of the records that come with the book."""
+    return ledger.ledger()
+
+
 def gtzan_card(approach="full", seed=0, wrong=0, **more) -> runs.RunCard:
     """A run on the study's wav2vec test clips with the first `wrong` of them wrong."""
     corpus = FakeCorpus()
@@ -34,8 +40,7 @@ def rows(table, claim, about=None):
     return found if about is None else found[found["about"] == about]
 
 
-def test_every_claim_of_the_study_has_a_row_and_a_known_verdict():
-    table = ledger.ledger()
+def test_every_claim_of_the_study_has_a_row_and_a_known_verdict(table):
     assert set(table["verdict"]) <= set(ledger.VERDICTS)
     for claim in ("accuracy", "macro F1", "disco", "rock", "hiphop", "metal", "classical", "jazz", "spectrograms",
                   "ambiguous genres", "quick compromise", "reach their limits"):  # fmt: skip
@@ -98,17 +103,16 @@ def test_a_protocol_of_the_studys_own_is_not_taken_for_the_books():
     assert ledger.benches([make_card("full", variant="protocol original")]) == []
 
 
-def test_the_page_is_that_of_the_records():
+def test_the_page_is_that_of_the_records(table):
     from genre_utils.results import between_marks, linked
 
     text = (ROOT / "book" / "ledger.md").read_text(encoding="utf-8")
-    assert between_marks(text) == ledger.page(ledger.ledger(), linked), (
+    assert between_marks(text) == ledger.page(table, linked), (
         "run: python -m genre_utils ledger --write book/ledger.md"
     )
 
 
-def test_the_overview_has_one_row_a_claim_and_hides_no_verdict():
-    table = ledger.ledger()
+def test_the_overview_has_one_row_a_claim_and_hides_no_verdict(table):
     wide = ledger.overview(table)
     assert len(wide) == table["claim"].nunique()
     for row in table.itertuples():
