@@ -1,4 +1,7 @@
-"""Find what is wrong with a corpus from its audio alone: replicas, doubtful labels, unusable files."""
+"""Find what is wrong with a corpus: replicas, second excerpts, doubtful labels, unusable files.
+
+Sound and labels are enough; the names of the artists, where a corpus knows them, help with the labels.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +22,16 @@ CANDIDATE = 0.15
 #: Two clips are copies if their waveforms correlate this well at their best alignment (times the square root
 #: of the share they have in common: a bar that a recording repeats is no copy of the excerpt) …
 COHERENT = 0.5
-#: … or, where a chain of processing has moved the phases, if their fingerprints agree this well.
-MATCHING = 0.6
-#: Share of the clips put forward as doubtful labels. Sturm counts 43 conspicuous ones in GTZAN's 1000.
-SUSPECT_SHARE = 0.03
+#: … or, where a chain of processing has moved the phases, if their fingerprints agree this well: a band that
+#: plays one pattern twice at one tempo reaches 0.7.
+MATCHING = 0.75
+#: Two clips may be excerpts of one recording if agreement of the fingerprints times likeness of the sound reaches this.
+KINDRED = 0.25
+#: A label is put forward as wrong if another genre's score is higher than its own by this much; a full member of
+#: one genre scores about 1 there and 0 elsewhere.
+DOUBTFUL = 0.35
+#: Ridge penalty of the classifier behind the doubts, relative to the mean square of a standardised feature.
+_RIDGE = 0.005
 #: A clip shorter than this share of the nominal length is cut; GTZAN's own vary by less than 1 %.
 COMPLETE = 0.95
 _BANDS = 32
@@ -55,8 +64,33 @@ class Pair:
 
 
 @dataclass(frozen=True)
+class Kin:
+    """Two clips that may be different excerpts of one recording.
+
+    Attributes
+    ----------
+    match : float
+        Agreement of their fingerprints, as in :class:`Pair`.
+    likeness : float
+        Cosine of their :func:`embeddings`.
+    """
+
+    first: str
+    second: str
+    match: float
+    likeness: float
+
+    @property
+    def score(self) -> float:
+        return self.match * max(0.0, self.likeness)
+
+
+@dataclass(frozen=True)
 class Suspect:
-    """A clip whose label its sound does not support; `doubt` ranks them (above 0: another genre wins)."""
+    """A clip whose label its sound does not support.
+
+    `doubt` is the lead of the genre `suggested` over the label, at most about 1; below 0 the label wins.
+    """
 
     clip: str
     genre: str
@@ -74,6 +108,19 @@ class AuditReport:
     suspects: tuple[Suspect, ...]
     unusable: dict[str, str]
     ranking: tuple[Suspect, ...] = ()
+    kin: tuple[Kin, ...] = ()
+
+    def with_artists(self, corpus: Corpus) -> AuditReport:
+        """The same report without those suspects for whom their artist vouches.
+
+        An artist vouches for a label if another clip of theirs carries it and is no suspect itself. This takes
+        back doubts about unusual pieces; it also misses an error that was made with several clips of an artist.
+        Names are compared, not read. Where no artist is known nothing changes.
+        """
+        doubted = {suspect.clip for suspect in self.suspects}
+        vouched = {(c.artist, c.genre) for c in corpus if c.artist and c.id not in doubted}
+        kept = (s for s in self.suspects if (corpus[s.clip].artist, s.genre) not in vouched)
+        return replace(self, suspects=tuple(kept))
 
     def groups(self) -> list[tuple[str, ...]]:
         """Replica pairs joined into groups."""
@@ -99,6 +146,10 @@ class AuditReport:
             for pair in self.replicas
         ]
         rows += [
+            ("same recording?", k.first, k.second, k.score, f"match {k.match:.2f}, likeness {k.likeness:.2f}")
+            for k in self.kin
+        ]
+        rows += [
             ("mislabelled?", s.clip, s.suggested, s.doubt, f"labelled {s.genre}, sounds like {s.suggested}")
             for s in self.suspects
         ]
@@ -112,27 +163,81 @@ def audit(corpus: Corpus, *, progress: bool = True) -> AuditReport:
     Returns
     -------
     AuditReport
+        By sound and labels alone; see :meth:`AuditReport.with_artists` for what names add.
 
     Notes
     -----
     Replicas: every pair of clips is compared at every time shift that leaves 30 % in common, by fingerprints
     that ignore loudness and equalisation (differences of mel energies over time and band, after Haitsma and
     Kalker 2002, ISMIR); pairs that stand out are then compared sample by sample, which tells a copy from
-    another performance of the same pattern. Two excerpts of a recording that do not overlap are not found.
-    Doubtful labels: a support vector machine on hand-crafted features, asked about clips it was not trained
-    on. It is a list to listen to, not a verdict: see :func:`score` for how much of it is right.
+    another performance of the same pattern.
+
+    Second excerpts of a recording share no samples, but tempo, pattern and sound: pairs whose fingerprints
+    agree more than by chance and whose embeddings are alike. A list to listen to: the same band playing two
+    pieces alike looks the same.
+
+    Doubtful labels: a ridge classifier on the embeddings says of each clip, from all others but its copies, how
+    much it belongs to each genre (in closed form: no folds, no chance). Then it is asked again without the
+    suspects as teachers. A clip that carries two labels, being copied, is reported as a replica and not here.
+    The thresholds were chosen on synthetic corpora (600 clips, seeds 0, 1 and 21 to 23). On two others (seeds 2
+    and 3) precision and recall were 1.00 and 0.97 for copies, 0.88 and 0.96 for wrong labels (1.00 and 0.96
+    with artists), 0.66 and 0.88 for second excerpts. A misfiled artist has no second clip there, so that names
+    cannot mislead. Real music is harder: of five wrong labels planted among the 100 clips of the mini subset
+    the audit found three in four, with as many false alarms.
     """
     unusable = _unusable(corpus, progress)
     ids = [clip_id for clip_id in corpus.ids if clip_id not in unusable]
-    ranking = _doubtful_labels(corpus, ids, progress)
-    return AuditReport(
-        corpus.name,
-        len(corpus),
-        tuple(_replicas(corpus, ids, progress)),
-        tuple(ranking[: max(1, round(SUSPECT_SHARE * len(ids)))]) if ranking else (),
-        unusable,
-        tuple(ranking),
+    if len(ids) < 2:
+        return AuditReport(corpus.name, len(corpus), (), (), unusable)
+    sounds = embeddings(corpus, ids, progress=progress)
+    pairs, match = _replicas(corpus, ids, progress)
+    report = AuditReport(
+        corpus.name, len(corpus), tuple(pairs), (), unusable, kin=tuple(_kin(ids, pairs, match, sounds))
     )
+    ranking = _doubtful_labels(corpus, ids, sounds, report.groups())
+    labels = {clip: {corpus[c].genre for c in group} for group in report.groups() for clip in group}
+    suspects = (s for s in ranking if s.doubt > DOUBTFUL and len(labels.get(s.clip, ())) < 2)
+    return replace(report, suspects=tuple(suspects), ranking=tuple(ranking))
+
+
+def embeddings(corpus: Corpus, ids: list[str], *, progress: bool = True) -> np.ndarray:
+    """What each clip sounds like, as a row of standardised numbers (n, features), none beyond 4 deviations.
+
+    The 57 statistics, mean and deviation of each mel band, and the pooled states of every layer of the shipped
+    backbone, which has heard music but no labels of this corpus.
+    """
+    from genre_utils.features import frozen_states, mels, statistics, waves
+    from genre_utils.models.wav2vec import load_backbone
+    from genre_utils.training import precision_of
+
+    profile, backbone = _sizes(corpus), load_backbone("shipped")
+    mel = mels(corpus, ids, profile, progress=progress)[:, 0]
+    # The same call as chapter 4's, so that each finds what the other has computed.
+    states = frozen_states(
+        backbone,
+        waves(corpus, ids, profile, rate_hz=backbone.rate_hz, progress=progress),
+        window_s=profile.head_only.window_s,
+        batch_size=16,
+        bf16=precision_of() == "bf16",
+        progress=progress,
+    )
+    rows = np.concatenate(
+        [
+            states.reshape(len(ids), -1),
+            statistics(corpus, ids, profile, progress=progress),
+            mel.mean(axis=2),
+            mel.std(axis=2),
+        ],
+        axis=1,
+    ).astype(np.float64)
+    rows -= rows.mean(axis=0)
+    return np.clip(rows / (rows.std(axis=0) + 1e-9), -4, 4)
+
+
+def likenesses(sounds: np.ndarray) -> np.ndarray:
+    """Cosines (n, n) of embeddings."""
+    unit = sounds / (np.linalg.norm(sounds, axis=1, keepdims=True) + 1e-9)
+    return unit @ unit.T
 
 
 # --- unusable files --------------------------------------------------------------------------------------
@@ -257,11 +362,10 @@ def coherence(first: np.ndarray, second: np.ndarray, lag: int, slack: int) -> tu
     return (abs(float(a @ b)) / power**0.5 if power > 0 else 0.0), shift
 
 
-def _replicas(corpus: Corpus, ids: list[str], progress: bool) -> list[Pair]:
+def _replicas(corpus: Corpus, ids: list[str], progress: bool) -> tuple[list[Pair], np.ndarray]:
+    """The copies, and the agreement of all pairs of fingerprints."""
     from genre_utils.features import MEL, fit_length, mels
 
-    if len(ids) < 2:
-        return []
     match, lag = match_all(fingerprints(mels(corpus, ids, _sizes(corpus), progress=progress)[:, 0]))
     rows, columns = np.nonzero(np.triu(match, 1) >= CANDIDATE)
     samples = round(corpus.clip_s * _COMPARE_HZ)
@@ -277,33 +381,71 @@ def _replicas(corpus: Corpus, ids: list[str], progress: bool) -> list[Pair]:
         if value * np.sqrt(shared) >= COHERENT or match[i, j] >= MATCHING:
             same = file_sha256(corpus[ids[i]].path) == file_sha256(corpus[ids[j]].path)
             found.append(Pair(ids[i], ids[j], float(match[i, j]), value, shift / _COMPARE_HZ, same))
-    return sorted(found, key=lambda pair: (-max(pair.match, pair.coherence), pair.first, pair.second))
+    return sorted(found, key=lambda pair: (-max(pair.match, pair.coherence), pair.first, pair.second)), match
+
+
+def _kin(ids: list[str], copies: list[Pair], match: np.ndarray, sounds: np.ndarray) -> list[Kin]:
+    """Pairs that may come from one recording without being copies, the most alike first."""
+    alike, known = likenesses(sounds), {frozenset((pair.first, pair.second)) for pair in copies}
+    rows, columns = np.nonzero(np.triu(match, 1) * alike >= KINDRED)
+    found = [
+        Kin(ids[i], ids[j], float(match[i, j]), float(alike[i, j]))
+        for i, j in zip(rows, columns, strict=True)
+    ]
+    found = [kin for kin in found if frozenset((kin.first, kin.second)) not in known]
+    return sorted(found, key=lambda kin: (-kin.score, kin.first, kin.second))
 
 
 # --- doubtful labels -------------------------------------------------------------------------------------
 
 
-def _doubtful_labels(corpus: Corpus, ids: list[str], progress: bool) -> list[Suspect]:
+def left_out_scores(
+    kernel: np.ndarray, targets: np.ndarray, noise: np.ndarray, groups: np.ndarray
+) -> np.ndarray:
+    """What kernel ridge regression says of each clip when the clip's group is not among its examples.
+
+    Parameters
+    ----------
+    kernel : ndarray, shape (n, n)
+    targets : ndarray, shape (n, classes)
+    noise : ndarray, shape (n,)
+        Ridge penalty of each example; a huge one silences it.
+    groups : ndarray of int, shape (n,)
+        Clips with the same number are left out together.
+
+    Returns
+    -------
+    ndarray, shape (n, classes)
+        Exactly what n fits without the respective group would give, from one inverse.
+    """
+    inverse = np.linalg.inv(kernel + np.diag(noise))
+    weights = inverse @ targets
+    scores = targets - weights / np.diag(inverse)[:, None]
+    for group in np.flatnonzero(np.bincount(groups) > 1):
+        own = np.flatnonzero(groups == group)
+        scores[own] = targets[own] - np.linalg.solve(inverse[np.ix_(own, own)], weights[own])
+    return scores
+
+
+def _doubtful_labels(
+    corpus: Corpus, ids: list[str], sounds: np.ndarray, copies: list[tuple[str, ...]]
+) -> list[Suspect]:
     """All clips, the least credible label first."""
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-    from sklearn.svm import SVC
-
-    from genre_utils.features import statistics
-
     labels = corpus.labels(ids)
-    present, counts = np.unique(labels, return_counts=True)
+    present, own, counts = np.unique(labels, return_inverse=True, return_counts=True)
     if len(present) < 3 or counts.min() < 2:
         return []
-    features = statistics(corpus, ids, _sizes(corpus), progress=progress)
-    model = make_pipeline(StandardScaler(), SVC(C=5.0, decision_function_shape="ovr"))
-    folds = StratifiedKFold(min(10, int(counts.min())), shuffle=True, random_state=0)
-    votes = cross_val_predict(model, features, labels, cv=folds, method="decision_function")
-    rows, own = np.arange(len(ids)), np.searchsorted(present, labels)
-    others = votes.copy()
-    others[rows, own] = -np.inf
-    doubt = others.max(axis=1) - votes[rows, own]
+    first = {clip: group[0] for group in copies for clip in group}
+    groups = np.unique([first.get(clip, clip) for clip in ids], return_inverse=True)[1]
+    kernel = sounds @ sounds.T / sounds.shape[1]
+    targets = np.eye(len(present))[own] - 1 / len(present)
+    rows, noise = np.arange(len(ids)), np.full(len(ids), _RIDGE)
+    for _ in range(2):  # the second time without the suspects as teachers
+        others = left_out_scores(kernel, targets, noise, groups)
+        labelled = others[rows, own].copy()
+        others[rows, own] = -np.inf
+        doubt = others.max(axis=1) - labelled
+        noise = np.where(doubt > DOUBTFUL, 1e4, _RIDGE)
     suggested = present[others.argmax(axis=1)]
     return [
         Suspect(ids[i], corpus.genres[labels[i]], corpus.genres[suggested[i]], float(doubt[i]))
@@ -325,16 +467,22 @@ def score(report: AuditReport, faults: dict) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Index ``replicas`` (counted in pairs), ``mislabelled``, ``unusable``; columns ``planted``, ``reported``,
-        ``right``, ``precision``, ``recall`` (NaN where nothing was reported or planted).
+        Index ``replicas`` and ``same recording`` (both counted in pairs), ``mislabelled``, ``unusable``; columns
+        ``planted``, ``reported``, ``right``, ``precision``, ``recall`` (NaN where nothing was reported or planted).
     """
     reported = {
         "replicas": {frozenset((pair.first, pair.second)) for pair in report.replicas},
+        "same recording": {frozenset((kin.first, kin.second)) for kin in report.kin},
         "mislabelled": {suspect.clip for suspect in report.suspects},
         "unusable": set(report.unusable),
     }
     known = {
-        "replicas": {frozenset(p) for group in faults.get("replicas", ()) for p in combinations(group, 2)},
+        kind: {frozenset(pair) for group in faults.get(key, ()) for pair in combinations(group, 2)}
+        for kind, key in (("replicas", "replicas"), ("same recording", "same_recording"))
+    }
+    # GTZAN's groups of one song hold its copies too.
+    known["same recording"] -= known["replicas"]
+    known |= {
         "mislabelled": set(faults.get("mislabelled", ())),
         "unusable": set(faults.get("unusable", ())),
     }
