@@ -99,7 +99,7 @@ def test_transfer_tests_every_clip_once_a_seed(tiny_world, backbone):
     assert "artist-grouped 3-fold" in found.split
 
 
-@pytest.mark.parametrize("question", ["labels", "layers", "transfer"])
+@pytest.mark.parametrize("question", ["labels", "layers", "fine-tuning", "transfer"])
 def test_the_records_of_the_book_are_about_the_backbone_that_it_ships(question):
     found = Evidence.load(question, RECORDS)
     assert found.backbones["pre-trained"] == load_backbone("shipped").fingerprint
