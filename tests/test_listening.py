@@ -45,7 +45,7 @@ def test_card_holds_player_picture_and_every_models_favourites():
     assert page.section["aria-label"] == page.audio["aria-label"] == "disco.00001, labelled disco"
     assert "(4.0 s)" in page.figcaption.text and "autoplay" not in page.audio.attrs
     assert page.img["alt"].startswith("Mel-spectrogram of 4.0 seconds")
-    assert "the true genre is disco." in page.img["alt"]
+    assert "it is labelled disco." in page.img["alt"]
     table = rows(page)
     assert [row[0] for row in table] == ["", "SVM", "fine-tuned"]
     assert table[1][1] == "hiphop 0.82" and table[2][1] == "disco 0.82"

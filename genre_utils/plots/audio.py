@@ -278,13 +278,13 @@ def _draw_scores(
         shown[-1] = truth
     for genre in shown:
         wide = 2.8 if genre == truth else 1.5
-        name = f"{genre} (true)" if genre == truth else genre
+        name = f"{genre} (label)" if genre == truth else genre
         line = probabilities[:, list(genres).index(genre)]
         marker = GENRE_MARKERS.get(genre, "o")
         ax.plot(times_s, line, label=name, color=colour(genre), linewidth=wide, marker=marker, markersize=4)
     ax.set(xlabel="time (s)", ylabel="score", ylim=(0, 1.02))
     winner = genres[int(mean.argmax())]
-    return f"{winner} has the highest mean score, {mean.max():.2f}" + (f"; the true genre is {truth}." if truth else ".")
+    return f"{winner} has the highest mean score, {mean.max():.2f}" + (f"; it is labelled {truth}." if truth else ".")
 
 
 @figure_function
