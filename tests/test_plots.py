@@ -115,6 +115,9 @@ FIGURES = {
     "study and ours": lambda: plots.accuracy_intervals(
         [("study, CNN", "cnn", evaluation.wilson(110, 150)), ("ours, CNN", "cnn", evaluation.wilson(60, 120))]
     ),
+    "leads": lambda: plots.lead_intervals(
+        [("full over CNN", "full", evaluation.Interval(0.14, 0.03, 0.23, 100)), ("head", "", evaluation.Interval(0.02, -0.1, 0.1, 100))]
+    ),
     "confusion": lambda: plots.confusion(MATRICES["cnn"]),
     "confusions": lambda: plots.confusions(MATRICES),
     "per genre": lambda: plots.per_genre_bars(TABLES),
