@@ -48,7 +48,9 @@ def main(steps: int = 4, batch: int = 4, seconds: float = 5.0, layers: int = 12)
         settings = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True) | {"_name": "wav2vec2"}
         path = Path(folder) / "random.pt"
         checkpoint_utils.torch_persistent_save({"cfg": {"model": settings}, "model": encoder.state_dict()}, str(path))
-        ours = GenreWav2Vec(Backbone(load_fairseq(path).wav2vec2, "fairseq"), head="study").freeze("encoder")
+        same = load_fairseq(path).wav2vec2
+        same.config.apply_spec_augment = False  # as fairseq's mask=False below
+        ours = GenreWav2Vec(Backbone(same, "fairseq"), head="study").freeze("encoder")
     theirs = TheirClassifier(encoder, ours.head)
     waves = torch.randn(batch, round(16_000 * seconds), device=device)
     waves = (waves - waves.mean(1, keepdim=True)) / waves.std(1, unbiased=False, keepdim=True)

@@ -24,7 +24,7 @@ from genre_utils.start import device_line
 from genre_utils.training import WindowSet, fit, predict_clips, set_seed
 
 
-def main(epochs: int = 12, clips: int = 120) -> None:
+def main(epochs: int = 12, clips: int = 359) -> None:
     """Time both ways on `clips` training clips for `epochs` epochs."""
     print(device_line())
     p = get_profile("mini")
