@@ -328,21 +328,19 @@ def protocol(backbones: Mapping, seeds: int = 5, progress: bool = True, only: Se
         marks = _marks(probabilities.argmax(1) == y[test])
         trials.append(Trial(contestant=name, seed=seed, labels=len(train), hits=marks))
 
-    heard: dict[bool, tuple[np.ndarray, np.ndarray]] = {}
+    heard: dict[bool, tuple[np.ndarray, np.ndarray, int]] = {}
     todo = [(seed, name) for seed in range(seeds) for name in only or (CORRECTED, *CHOICES, ORIGINAL)]
     for seed, name in tqdm(todo, desc="protocol", unit="run", disable=not progress):
         profile = with_protocol(world.profile, name)
         if profile.resampled not in heard:
             sound = waves(world.corpus, world.ids, profile, backbone.rate_hz, progress=progress)
             bf16, window_s = precision_of() == "bf16", profile.head_only.window_s
-            heard[profile.resampled] = sound, frozen_states(
-                backbone, sound, window_s=window_s, batch_size=16, bf16=bf16, progress=progress
-            )
-        sound, states = heard[profile.resampled]
+            states = frozen_states(backbone, sound, window_s=window_s, batch_size=16, bf16=bf16, progress=progress)
+            scores = [fit_probe(x[train], y[train], x[val], y[val])[1] for x in states.swapaxes(0, 1)]
+            heard[profile.resampled] = sound, states, int(np.argmax(scores))
+        sound, states, best_layer = heard[profile.resampled]
         window = round(profile.full.window_s * backbone.rate_hz)
-        scores = [fit_probe(x[train], y[train], x[val], y[val])[1] for x in states.swapaxes(0, 1)]
-        options = {"head": profile.head or "linear"}
-        options["layer"] = -1 if profile.head == "study" else int(np.argmax(scores))
+        options = {"head": profile.head or "linear", "layer": -1 if profile.head == "study" else best_layer}
         folder = runs_dir(profile.name) / "evidence" / "protocol"
         set_seed(seed)
         model = HeadClassifier(*states.shape[1:], len(world.corpus.genres), **options)

@@ -39,12 +39,11 @@ _UNCLEAR = 0.5
 
 @dataclass(frozen=True)
 class Found:
-    """What one bench says: a figure in words, the verdict, its reason, and the approaches it rests on."""
+    """What one bench says: a figure in words, the verdict, and its reason."""
 
     ours: str
     verdict: str
     why: str
-    approaches: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -174,38 +173,38 @@ def _f1(score: Interval) -> str:
     return f"{score.value:.2f} [{score.low:.2f}, {score.high:.2f}]"
 
 
-def _same_figure(theirs: Interval, ours: Interval, show: Callable[[Interval], str], *approaches: str) -> Found:
+def _same_figure(theirs: Interval, ours: Interval, show: Callable[[Interval], str]) -> Found:
     """Is the reported figure found again? The tolerance is the interval of the reported figure."""
     if theirs.low <= ours.value <= theirs.high:
-        return Found(show(ours), HOLDS, "ours lies within its interval", approaches)
+        return Found(show(ours), HOLDS, "ours lies within its interval")
     if ours.low <= theirs.high and theirs.low <= ours.high:
-        return Found(show(ours), IN_PART, "only the two intervals meet", approaches)
-    return Found(show(ours), NOT_SUPPORTED, "the two intervals lie apart", approaches)
+        return Found(show(ours), IN_PART, "only the two intervals meet")
+    return Found(show(ours), NOT_SUPPORTED, "the two intervals lie apart")
 
 
-def _above(score: Interval, limit: float, *approaches: str) -> Found:
+def _above(score: Interval, limit: float) -> Found:
     """Is an F1 above a limit?"""
     if score.low > limit:
-        return Found(_f1(score), HOLDS, f"the whole interval lies above {limit}", approaches)
+        return Found(_f1(score), HOLDS, f"the whole interval lies above {limit}")
     if score.value > limit:
-        return Found(_f1(score), IN_PART, f"the figure lies above {limit}, its interval reaches below", approaches)
-    return Found(_f1(score), NOT_SUPPORTED, f"the figure does not lie above {limit}", approaches)
+        return Found(_f1(score), IN_PART, f"the figure lies above {limit}, its interval reaches below")
+    return Found(_f1(score), NOT_SUPPORTED, f"the figure does not lie above {limit}")
 
 
-def _leads(gaps: Mapping[str, Interval], *approaches: str) -> Found:
+def _leads(gaps: Mapping[str, Interval]) -> Found:
     """Do all of the differences lie above zero?"""
     sure = [name for name, gap in gaps.items() if gap.low > 0]
     back = [name for name, gap in gaps.items() if gap.high < 0]
     ours = "; ".join((f"{name} " if len(gaps) > 1 else "") + _points(gap) for name, gap in gaps.items())
     if len(sure) == len(gaps):
         why = "the interval excludes zero" if len(gaps) == 1 else "each interval excludes zero"
-        return Found(ours, HOLDS, why, approaches)
+        return Found(ours, HOLDS, why)
     why = f"beyond chance: {', '.join(sure)}" if sure else "no interval lies above zero"
     if back:
         why += f"; the reverse: {', '.join(back)}" if len(gaps) > 1 else "; it lies below: the reverse"
     elif not sure and len(gaps) == 1:
         why = "undecided: the interval contains zero"
-    return Found(ours, IN_PART if sure else NOT_SUPPORTED, why, approaches)
+    return Found(ours, IN_PART if sure else NOT_SUPPORTED, why)
 
 
 def unclear_genres() -> list[str]:
@@ -230,17 +229,24 @@ def _gain_on_unclear(hits_full: np.ndarray, hits_head: np.ndarray, y: np.ndarray
     return Interval(float(gain[inside].mean() - gain[~inside].mean()), float(low), float(high), len(y), method)
 
 
-def _accuracy_claim(approach: str, where: str) -> Claim:
-    theirs = replication.accuracy(approach)
+def _figure_claim(
+    text: str, where: str, theirs: Interval, approach: str, ours: Callable[[Bench], Interval], show: Callable[[Interval], str]
+) -> Claim:
+    """A figure of one approach, to be found again on GTZAN."""
     return Claim(
-        f"{runs.TITLES[approach]}: accuracy",
+        text,
         where,
-        str(theirs),
+        show(theirs),
         "our mean lies within the reported figure's interval",
-        lambda bench: _same_figure(theirs, bench.accuracy(approach), str, approach),
+        lambda bench: _same_figure(theirs, ours(bench), show),
         (approach,),
         on_gtzan=True,
     )
+
+
+def _accuracy_claim(approach: str, where: str) -> Claim:
+    text = f"{runs.TITLES[approach]}: accuracy"
+    return _figure_claim(text, where, replication.accuracy(approach), approach, lambda bench: bench.accuracy(approach), str)
 
 
 def _f1_claim(approach: str, where: str) -> Claim:
@@ -252,15 +258,8 @@ def _f1_claim(approach: str, where: str) -> Claim:
         parts = [_reported_f1(approach, genre) for genre in GENRES]
         half = np.sqrt(np.sum([part.half_width**2 for part in parts])) / len(parts)
         theirs = Interval(reported, reported - float(half), reported + float(half), 150, "from the totals of each genre")
-    return Claim(
-        f"{runs.TITLES[approach]}: macro F1",
-        where,
-        _f1(theirs),
-        "our mean lies within the reported figure's interval",
-        lambda bench: _same_figure(theirs, bench.macro_f1(approach), _f1, approach),
-        (approach,),
-        on_gtzan=True,
-    )
+    text = f"{runs.TITLES[approach]}: macro F1"
+    return _figure_claim(text, where, theirs, approach, lambda bench: bench.macro_f1(approach), _f1)
 
 
 def _reported_f1(approach: str, genre: str) -> Interval:
@@ -279,21 +278,14 @@ def _genre_claim(approach: str, genre: str, where: str, above: float | None = No
     theirs = _reported_f1(approach, genre)
     short = runs.TITLES[approach]
     if above is None:
-        return Claim(
-            f"{short}: F1 of {genre} is {theirs.value:.2f}",
-            where,
-            _f1(theirs),
-            "our mean lies within the reported figure's interval",
-            lambda bench: _same_figure(theirs, bench.f1(approach, genre), _f1, approach),
-            (approach,),
-            on_gtzan=True,
-        )
+        text = f"{short}: F1 of {genre} is {theirs.value:.2f}"
+        return _figure_claim(text, where, theirs, approach, lambda bench: bench.f1(approach, genre), _f1)
     return Claim(
         f"{short}: F1 of {genre} is above {above}",
         where,
         _f1(theirs),
         f"the interval lies above {above}",
-        lambda bench: _above(bench.f1(approach, genre), above, approach),
+        lambda bench: _above(bench.f1(approach, genre), above),
         (approach,),
         reanalysed=lambda: _above(theirs, above),
         on_gtzan=True,
@@ -306,7 +298,7 @@ def _lead_claim(text: str, pairs: Mapping[str, tuple[str, str]], reported: bool 
     approaches = tuple(dict.fromkeys(a for pair in pairs.values() for a in pair))
 
     def judge(bench: Bench) -> Found:
-        return _leads({name: bench.lead(a, b) for name, (a, b) in pairs.items()}, *approaches)
+        return _leads({name: bench.lead(a, b) for name, (a, b) in pairs.items()})
 
     return Claim(
         text,
@@ -331,7 +323,7 @@ def _unclear_claim() -> Claim:
     def judge(bench: Bench) -> Found:
         rows, labels, groups = bench.predictions("full", "head-only")
         hits = [rows[name] == labels for name in ("full", "head-only")]
-        return _leads({"gain": _gain_on_unclear(*hits, labels, groups)}, "full", "head-only")
+        return _leads({"gain": _gain_on_unclear(*hits, labels, groups)})
 
     return Claim(
         f"Full fine-tuning wins above all on ambiguous genres ({names}: F1 of its CNN below {_UNCLEAR})",
@@ -353,10 +345,10 @@ def _compromise_claim() -> Claim:
         gap = bench.lead("full", "head-only")
         ours = f"{quick:.2f} of the time of full fine-tuning; full is ahead by {_points(gap)}"
         if quick >= 0.5:
-            return Found(ours, NOT_SUPPORTED, "not quick: more than half of the time", ("head-only", "full"))
+            return Found(ours, NOT_SUPPORTED, "not quick: more than half of the time")
         if gap.high <= 0.15:
-            return Found(ours, HOLDS, "quick, and not more than 15 points behind", ("head-only", "full"))
-        return Found(ours, IN_PART, "quick, but perhaps more than 15 points behind", ("head-only", "full"))
+            return Found(ours, HOLDS, "quick, and not more than 15 points behind")
+        return Found(ours, IN_PART, "quick, but perhaps more than 15 points behind")
 
     return Claim(
         "Head-only is the quick compromise",
