@@ -430,7 +430,7 @@ def export(
         schema.write_text(json.dumps(runs.json_schema(), indent=1) + "\n", encoding="utf-8")
         return
     get_profile(profile)
-    cards = [runs.RunCard.load(path) for path in sorted(runs_dir(profile).glob("*-seed*.json"))]
+    cards = runs.cards_in(runs_dir(profile))
     if not cards:
         raise RunError(
             f"there is no run of the profile {profile} in {runs_dir(profile)}: run it first "

@@ -18,9 +18,9 @@ def _percent(interval) -> str:
 def results_markdown(folder: Path) -> str:
     """Table of the records in `folder`: means over seeds, with 95 % intervals over artists and seeds, and the corpus."""
     from genre_utils.ledger import benches
-    from genre_utils.runs import TITLES, RunCard
+    from genre_utils.runs import TITLES, cards_in
 
-    cards = [RunCard.load(path) for path in sorted(folder.glob("*-seed*.json"))]
+    cards = cards_in(folder)
     if not cards:
         return "No run is recorded yet."
     lines = [

@@ -378,7 +378,7 @@ def recorded_cards() -> dict[str, list[RunCard]]:
     base = recorded_dir("")
     if base is None:
         return {}
-    found = {f"book/results/{folder.name}": _read(folder) for folder in sorted(base.iterdir()) if folder.is_dir()}
+    found = {f"book/results/{folder.name}": cards_in(folder) for folder in sorted(base.iterdir()) if folder.is_dir()}
     found |= {f"book/results/contributed/{path.name}": read_cards(path) for path in sorted(base.glob("contributed/*.json"))}
     return {place: cards for place, cards in found.items() if cards}
 
@@ -653,7 +653,7 @@ def load_cards(profile, seed: int | None = None) -> Cards:
     """
     name = getattr(profile, "name", profile)
     recorded = [card for cards in recorded_cards().values() for card in cards if card.profile == name]
-    found = {"this run": _read(runs_dir(name)), "recorded": recorded}
+    found = {"this run": cards_in(runs_dir(name)), "recorded": recorded}
     cards: dict[tuple[str, int, str], tuple[str, RunCard]] = {}
     for origin in ("recorded", "this run"):  # what ran here comes last and wins
         for card in found[origin]:
@@ -674,7 +674,8 @@ def load_cards(profile, seed: int | None = None) -> Cards:
     )
 
 
-def _read(folder: Path) -> list[RunCard]:
+def cards_in(folder: Path) -> list[RunCard]:
+    """The run records in a folder, by file name."""
     return [RunCard.load(path) for path in sorted(folder.glob("*-seed*.json"))]
 
 
