@@ -349,6 +349,33 @@ def evidence(
 
 
 @app.command()
+def audit(
+    profile: ProfileOption = "mini",
+    record: Annotated[
+        bool, typer.Option("--record", help="Instead: score it on corpora it has not met, and keep the record.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder of the record (default: build/evidence).")] = None,
+) -> None:
+    """Look for copies, second excerpts, wrong labels and unusable files among a profile's clips."""
+    from genre_utils.corpora import audit as auditing
+    from genre_utils.corpora import gtzan, load_corpus
+    from genre_utils.paths import home
+
+    bars = console.is_terminal
+    if record:
+        from genre_utils import audited
+
+        found = audited.measure(get_profile(profile), real=gtzan.gtzan_mini(progress=bars), progress=bars)
+        typer.echo(found.table().to_string())
+        console.print(f"written to {found.save(out or home() / 'build' / 'evidence')}", soft_wrap=True, markup=False)
+        return
+    corpus = load_corpus(get_profile(profile), progress=bars)
+    report = auditing.audit(corpus, progress=bars)
+    typer.echo(report.frame().round(2).to_string(index=False))
+    typer.echo(f"\nAgainst the faults that are known:\n{auditing.score(report, corpus.faults).round(2).to_string()}")
+
+
+@app.command()
 def classical(
     table: Annotated[
         Path | None, typer.Option(help="GTZAN's features_30_sec.csv (default: what GTZAN_FEATURES_CSV names).")

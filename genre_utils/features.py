@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -316,6 +317,25 @@ def _make_statistics(path: Path, rate_hz: int, clip_s: float) -> np.ndarray:
     return clip_statistics(_wave_of(path, rate_hz, clip_s), rate_hz)
 
 
+@lru_cache(maxsize=2)
+def _semitone_filters(rate_hz: int) -> np.ndarray:
+    """Triangles on the piano's keys, MIDI numbers 33 (55 Hz) to 107, over the bins of an 8,192-point transform."""
+    import librosa
+
+    bins = librosa.hz_to_midi(np.maximum(librosa.fft_frequencies(sr=rate_hz, n_fft=8192), 1.0))
+    filters = np.clip(1 - np.abs(bins - np.arange(33, 108)[:, None]), 0, None)
+    return (filters / filters.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def _make_semitones(path: Path, rate_hz: int, clip_s: float) -> np.ndarray:
+    import librosa
+
+    spectrum = librosa.stft(_wave_of(path, rate_hz, clip_s), n_fft=8192, hop_length=4096)
+    energy = _semitone_filters(rate_hz) @ np.abs(spectrum) ** 2
+    level = np.log(energy + 1e-4 * energy.max() + 1e-12)
+    return np.stack([level.mean(axis=1), level.std(axis=1)]).astype(np.float32)
+
+
 def _quiet(make: Callable[..., np.ndarray], *arguments) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
@@ -370,10 +390,14 @@ def _parallel(make: Callable, tasks: list[tuple], n_jobs: int | None):
         return (_quiet(make, *task) for task in tasks)
     from joblib import Parallel, delayed, parallel_config
 
+    # The first one here: librosa compiles on first use, and processes that write numba's cache together
+    # can spoil it, so that each later one crashes (numba issue 10128).
+    first = _quiet(make, *tasks[0])
     with parallel_config("loky", inner_max_num_threads=1):
-        return Parallel(n_jobs=n_jobs, return_as="generator", batch_size=4)(
-            delayed(_quiet)(make, *task) for task in tasks
+        rest = Parallel(n_jobs=n_jobs, return_as="generator", batch_size=4)(
+            delayed(_quiet)(make, *task) for task in tasks[1:]
         )
+    return chain([first], rest)
 
 
 def mels(corpus: Corpus, ids: Iterable[str], profile: Profile, *, progress: bool = True) -> np.ndarray:
@@ -430,6 +454,23 @@ def statistics(corpus: Corpus, ids: Iterable[str], profile: Profile, *, progress
         progress=progress,
     )
     return np.array(list(arrays), dtype=np.float64).reshape(len(ids), len(FEATURE_NAMES))
+
+
+def semitones(corpus: Corpus, ids: Iterable[str], profile: Profile, *, progress: bool = True) -> np.ndarray:
+    """Level of each of 75 semitones in clips `ids`: natural logarithm of its energy, mean and deviation over time.
+
+    Shape (n, 2, 75), float32; whatever is 40 dB below the clip's loudest counts as silent. Cached per clip.
+    """
+    arrays = cached_over_clips(
+        "semitones",
+        _make_semitones,
+        corpus,
+        ids,
+        rate_hz=profile.mel_rate_hz,
+        clip_s=profile.clip_s,
+        progress=progress,
+    )
+    return np.array(list(arrays))
 
 
 def frozen_states(

@@ -12,7 +12,6 @@ from genre_utils.audio import encode_mp3, load_audio
 from genre_utils.corpora import Clip, Corpus
 from genre_utils.corpora.audit import (
     AuditReport,
-    Kin,
     Pair,
     Suspect,
     audit,
@@ -20,10 +19,10 @@ from genre_utils.corpora.audit import (
     embeddings,
     fingerprints,
     left_out_scores,
-    likenesses,
     match_all,
     score,
 )
+from genre_utils.corpora.kinship import Kin, cosines
 from genre_utils.features import mel_unit
 
 RATE_HZ = 22_050
@@ -141,7 +140,7 @@ def test_scores_count_pairs_clips_and_their_absence():
     report = AuditReport(
         "x", 9, (pair,), (Suspect("c", "pop", "rock", 1.0), Suspect("d", "pop", "jazz", 0.5)), {}
     )
-    report = replace(report, kin=(Kin("a", "f", 0.5, 0.9), Kin("f", "g", 0.4, 0.8)))
+    report = replace(report, kin=(Kin("a", "f", 0.9, 0.9, 0.9, 0.9, 1.5), Kin("f", "g", 0.9, 0.9, 0.9, 0.8, 1.0)))
     groups = {"replicas": [("b", "a", "e")], "same_recording": [("a", "b", "e", "f")]}
     table = score(report, groups | {"mislabelled": {"c": "rock"}, "unusable": {}})
     assert table.loc["same recording", ["planted", "right", "precision"]].tolist() == [
@@ -203,6 +202,14 @@ def test_an_artist_vouches_with_a_clip_that_is_not_in_doubt_itself():
     assert [suspect.clip for suspect in report.suspects] == ["c", "d", "e", "f"]
 
 
+def test_clips_of_two_artists_are_not_one_recording():
+    artists = {"a": "Ann", "b": "Ann", "c": "Bob", "d": None}
+    clips = tuple(Clip(name, None, "pop", artist) for name, artist in artists.items())
+    kin = tuple(Kin(*pair, 0.9, 0.9, 0.9, 0.9, 1.0) for pair in ("ab", "bc", "cd"))
+    report = AuditReport("x", 4, (), (), {}, kin=kin).with_artists(Corpus("x", None, clips, 1.0))
+    assert [(pair.first, pair.second) for pair in report.kin] == [("a", "b"), ("c", "d")]
+
+
 @pytest.fixture(scope="module")
 def unseen(genre_home):
     """A corpus of other artists than those the thresholds were chosen on, small enough for a test."""
@@ -232,7 +239,7 @@ def test_real_neighbours_share_genre_and_artist_and_what_is_known_is_not_contrad
     from genre_utils.corpora.gtzan import gtzan_mini
 
     corpus = gtzan_mini(progress=False)
-    alike = likenesses(embeddings(corpus, list(corpus.ids), progress=False))
+    alike = cosines(embeddings(corpus, list(corpus.ids), progress=False))
     np.fill_diagonal(alike, -1)
     nearest, frame = alike.argmax(axis=1), corpus.frame()
     genre, artist = frame["genre"].to_numpy(), frame["artist"].fillna("").to_numpy()

@@ -234,6 +234,31 @@ def test_many_clips_are_computed_by_several_processes_in_order(tmp_path):
     np.testing.assert_array_equal(made, alone)
 
 
+def test_the_first_clip_is_computed_here_so_that_one_process_alone_writes_numbas_cache():
+    def who(number):  # in here, so that the workers need not import this file
+        return number, os.getpid()
+
+    made = list(features._parallel(who, [(number,) for number in range(50)], n_jobs=2))
+    assert [number for number, _ in made] == list(range(50))
+    assert [process == os.getpid() for _, process in made] == [True] + [False] * 49
+
+
+def test_semitones_hear_the_note_and_its_changes(tmp_path):
+    t = np.arange(4 * 22_050) / 22_050
+    waves = {"steady": np.sin(2 * np.pi * 440 * t), "comes and goes": np.sin(2 * np.pi * 440 * t) * (t % 2 < 1)}
+    clips = []
+    for number, wave in enumerate(waves.values()):
+        path = tmp_path / f"blues.{number:05d}.wav"
+        sf.write(path, 0.5 * wave, 22_050)
+        clips.append(Clip(path.stem, path, "blues"))
+    corpus = Corpus("notes", tmp_path, tuple(clips), 4.0)
+    profile = replace(get_profile("mini"), clip_s=4.0)
+    level, change = features.semitones(corpus, corpus.ids, profile, progress=False).transpose(1, 0, 2)
+    assert level.shape == change.shape == (2, 75)
+    assert level.argmax(axis=1).tolist() == [69 - 33, 69 - 33]  # A4 is MIDI note 69
+    assert change[1, 69 - 33] > 10 * change[0, 69 - 33]
+
+
 # --- pooled states
 
 
