@@ -14,7 +14,7 @@ import pandas as pd
 
 from genre_utils.audio import SILENT_PEAK, file_sha256, load_audio
 from genre_utils.corpora import Corpus
-from genre_utils.corpora.kinship import Kin, cosines, find_kin, periodicities, repeats
+from genre_utils.corpora.kinship import Kin, find_kin, periodicities, repeats
 from genre_utils.errors import AudioError
 from genre_utils.profiles import get_profile
 
@@ -129,17 +129,7 @@ class AuditReport:
             )
             for pair in self.replicas
         ]
-        rows += [
-            (
-                "same recording?",
-                kin.first,
-                kin.second,
-                kin.score,
-                f"rhythm {kin.rhythm:.2f}, pitch {kin.pitch:.2f}, motion {kin.motion:.2f}, "
-                f"likeness {kin.likeness:.2f}, repeat {kin.repeat:.2f}",
-            )
-            for kin in self.kin
-        ]
+        rows += [("same recording?", kin.first, kin.second, kin.score, str(kin)) for kin in self.kin]
         rows += [
             ("mislabelled?", s.clip, s.suggested, s.doubt, f"labelled {s.genre}, sounds like {s.suggested}")
             for s in self.suspects

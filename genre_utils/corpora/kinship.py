@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 #: Two clips may be excerpts of one recording if :attr:`Kin.score` reaches this.
-KINDRED = 0.24
+KINDRED = 0.23
 #: Clips that fit each other this many times better than each fits its own repeats play the same passage twice:
 #: a second take, or another piece over the same backing. A further excerpt goes on where the first one ends.
 SECOND_TAKE = 2.5
@@ -44,10 +44,16 @@ class Kin:
     repeat: float
 
     @property
+    def parts(self) -> dict[str, float]:
+        return {name: getattr(self, name) for name in ("rhythm", "pitch", "motion", "likeness", "repeat")}
+
+    @property
     def score(self) -> float:
         """The product of the five, none counted above 1; 0 for a :data:`SECOND_TAKE`."""
-        parts = (self.rhythm, self.pitch, self.motion, self.likeness, self.repeat)
-        return float(np.prod(np.clip(parts, 0, 1)) * (self.repeat < SECOND_TAKE))
+        return float(np.prod(np.clip(list(self.parts.values()), 0, 1)) * (self.repeat < SECOND_TAKE))
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {value:.2f}" for name, value in self.parts.items())
 
 
 def periodicities(mel: np.ndarray, frame_s: float) -> np.ndarray:
