@@ -83,9 +83,9 @@ def test_halves_of_real_clips_are_found_without_false_alarms(tmp_path):
     from genre_utils.corpora.gtzan import gtzan_mini
 
     corpus = gtzan_mini(progress=False)
-    some = replace(corpus, clips=tuple(clip for clip in corpus if clip.genre in ("hiphop", "reggae")))
+    some = replace(corpus, clips=tuple(clip for clip in corpus if clip.genre == "hiphop"))
     found = audited.findings(audited.halves(some, tmp_path), HALVES, None, progress=False)
     kin = next(f for f in found if f.kind == "same recording" and not f.names)
-    assert kin.planted == 20
-    assert kin.right >= 8
+    assert kin.planted == 10
+    assert kin.right >= 4
     assert kin.reported <= kin.right + 2
