@@ -1,11 +1,16 @@
 """What the unit tests share: a home of their own, no Hub, and a small real corpus."""
 
 import os
+from pathlib import Path
 
 import pytest
 
 # Before anything imports huggingface_hub: an unreachable Hub costs 23 s of retries.
 os.environ["HF_HUB_OFFLINE"] = "1"
+
+# Before anything imports librosa: workers that fill one numba cache together can spoil it (numba issue 10128).
+if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+    os.environ["NUMBA_CACHE_DIR"] = str(Path(__file__).parents[1] / "build" / "numba" / worker)
 
 
 @pytest.fixture(scope="session", autouse=True)
