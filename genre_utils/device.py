@@ -1,4 +1,4 @@
-"""Where a run computes."""
+"""Where a run computes, and in what arithmetic."""
 
 from __future__ import annotations
 
@@ -8,3 +8,15 @@ def default_device() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def precision_of(device=None) -> str:
+    """Fastest safe arithmetic of `device` (this machine's, if None): "bf16" where the hardware has
+    it, "fp16" on older GPUs, else "fp32"."""
+    import torch
+
+    device = torch.device(device or default_device())
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"
+    native = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return "bf16" if device.type == "cpu" and native is not None and native() else "fp32"

@@ -28,6 +28,7 @@ from torchaudio.transforms import MelSpectrogram
 from tqdm import tqdm
 from transformers import Wav2Vec2Config, Wav2Vec2ForPreTraining
 
+from genre_utils.device import precision_of
 from genre_utils.errors import CheckpointError, GenreError
 from genre_utils.models.wav2vec import Backbone, pool_states, save_backbone, small_config
 from genre_utils.paths import package_data
@@ -258,7 +259,9 @@ def _batch(rng, waves, model, clips: int, samples: int, objective: Objective):
     return tuple(t.to(model.device) for t in (wave, torch.from_numpy(mask), torch.from_numpy(negatives)))
 
 
-def _autocast(device: torch.device, enabled: bool):
+def _autocast(device: torch.device, enabled: bool | None):
+    if enabled is None:
+        enabled = precision_of(device) == "bf16"
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
 
 
@@ -271,7 +274,7 @@ def validate(
     objective: Objective,
     batch_size: int = 12,
     batches: int = 8,
-    bf16: bool = True,
+    bf16: bool | None = None,
     auxiliary: Auxiliary | None = None,
 ) -> dict[str, float]:
     """Mean terms over the same `batches` batches of held-out clips each time it is called (hard
@@ -424,7 +427,7 @@ def pretrain(
     clip_norm: float = 1.0,
     log_every: int = 25,
     save_every: int = 250,
-    bf16: bool = True,
+    bf16: bool | None = None,
     device: str | torch.device = "cpu",
     resume: bool = True,
     progress: bool = True,
@@ -456,8 +459,9 @@ def pretrain(
     probe : callable, optional
         Model in eval mode -> accuracy of a genre probe on its states, such as :func:`genre_probe` makes; asked every
         `probe_every` steps (a multiple of `save_every`) and at the end. It watches; nothing is chosen by it.
-    bf16 : bool
-        Compute in bfloat16 where that is safe (autocast); weights stay float32.
+    bf16 : bool, optional
+        Compute in bfloat16 where that is safe (autocast); weights stay float32. By default where the hardware has it:
+        without, a processor is several times slower in bfloat16.
     stop_after : int, optional
         Stop (with a checkpoint) after this many steps, as an interruption would.
 
@@ -475,6 +479,7 @@ def pretrain(
     """
     out_dir, device = Path(out_dir), torch.device(device)
     objective = objective or Objective()
+    bf16 = precision_of(device) == "bf16" if bf16 is None else bf16
     samples = round(window_s * RATE_HZ)
     if waves.ndim != 2 or waves.shape[1] < samples:
         raise GenreError(

@@ -25,7 +25,7 @@ from torch import nn
 from tqdm import tqdm
 from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from genre_utils.device import default_device
+from genre_utils.device import default_device, precision_of
 from genre_utils.errors import CheckpointError, GenreError, RunError
 from genre_utils.models.cnn import GenreCNN
 from genre_utils.models.sources import quiet_library
@@ -39,16 +39,6 @@ ARCHITECTURES = {cls.__name__: cls for cls in (GenreCNN, HeadClassifier, GenreWa
 def set_seed(seed: int) -> None:
     """Seed Python, NumPy and torch (NumPy's generator draws wav2vec 2.0's masks in fine-tuning)."""
     transformers.set_seed(seed)
-
-
-def precision_of(device: torch.device | str | None = None) -> str:
-    """Fastest safe arithmetic of `device` (this machine's, if None): "bf16" where the hardware has
-    it, "fp16" on older GPUs, else "fp32"."""
-    device = torch.device(device or default_device())
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"
-    native = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return "bf16" if device.type == "cpu" and native is not None and native() else "fp32"
 
 
 def window_starts(length: int, window: int | None) -> np.ndarray:
