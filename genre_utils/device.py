@@ -20,3 +20,13 @@ def precision_of(device=None) -> str:
         return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"
     native = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return "bf16" if device.type == "cpu" and native is not None and native() else "fp32"
+
+
+def autocast(device=None, bf16: bool | None = None):
+    """Context that computes in bfloat16 on `device` (this machine's, if None): where the hardware has it, or as `bf16`
+    says."""
+    import torch
+
+    device = torch.device(device or default_device())
+    enabled = precision_of(device) == "bf16" if bf16 is None else bf16
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)

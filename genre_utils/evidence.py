@@ -161,12 +161,9 @@ class _World:
     def states(self, backbone) -> np.ndarray:
         """(clips, layers + 1, 2 * hidden)"""
         from genre_utils.features import frozen_states
-        from genre_utils.training import precision_of
 
-        window_s, bf16 = self.profile.head_only.window_s, precision_of() == "bf16"
-        return frozen_states(
-            backbone, self.waves, window_s=window_s, batch_size=16, bf16=bf16, progress=self.progress
-        )
+        window_s = self.profile.head_only.window_s
+        return frozen_states(backbone, self.waves, window_s=window_s, batch_size=16, progress=self.progress)
 
     def log_mel(self) -> np.ndarray:
         """(clips, 1, 2 * bands)"""
@@ -318,7 +315,7 @@ def protocol(backbones: Mapping, seeds: int = 5, progress: bool = True, only: Se
     from genre_utils.models.wav2vec import GenreWav2Vec, HeadClassifier
     from genre_utils.paths import runs_dir
     from genre_utils.protocol import CHOICES, CORRECTED, ORIGINAL, with_protocol
-    from genre_utils.training import WindowSet, fit, precision_of, predict_clips, set_seed
+    from genre_utils.training import WindowSet, fit, predict_clips, set_seed
 
     world = _World(PROFILE["protocol"], progress)
     train, val, test = (world.rows(part) for part in ("train", "val", "test"))
@@ -334,8 +331,8 @@ def protocol(backbones: Mapping, seeds: int = 5, progress: bool = True, only: Se
         profile = with_protocol(world.profile, name)
         if profile.resampled not in heard:
             sound = waves(world.corpus, world.ids, profile, backbone.rate_hz, progress=progress)
-            bf16, window_s = precision_of() == "bf16", profile.head_only.window_s
-            states = frozen_states(backbone, sound, window_s=window_s, batch_size=16, bf16=bf16, progress=progress)
+            window_s = profile.head_only.window_s
+            states = frozen_states(backbone, sound, window_s=window_s, batch_size=16, progress=progress)
             scores = [fit_probe(x[train], y[train], x[val], y[val])[1] for x in states.swapaxes(0, 1)]
             heard[profile.resampled] = sound, states, int(np.argmax(scores))
         sound, states, best_layer = heard[profile.resampled]
@@ -424,10 +421,9 @@ def _tuned_probe(x, y, cuts, train, test) -> np.ndarray:
 def _tuned_svm(x, y, cuts, train, test) -> np.ndarray:
     from sklearn.model_selection import GridSearchCV
 
-    from genre_utils.models.svm import rbf_svm
+    from genre_utils.models.svm import GRID, rbf_svm
 
-    grid = {"svc__C": [0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0], "svc__gamma": ["scale", 0.003, 0.01, 0.03]}
-    search = GridSearchCV(rbf_svm(), grid, cv=cuts).fit(x[train], y[train])
+    search = GridSearchCV(rbf_svm(), GRID, cv=cuts).fit(x[train], y[train])
     return search.predict(x[test])
 
 

@@ -28,7 +28,7 @@ from torchaudio.transforms import MelSpectrogram
 from tqdm import tqdm
 from transformers import Wav2Vec2Config, Wav2Vec2ForPreTraining
 
-from genre_utils.device import precision_of
+from genre_utils.device import autocast, precision_of
 from genre_utils.errors import CheckpointError, GenreError
 from genre_utils.models.wav2vec import Backbone, pool_states, save_backbone, small_config
 from genre_utils.paths import package_data
@@ -259,12 +259,6 @@ def _batch(rng, waves, model, clips: int, samples: int, objective: Objective):
     return tuple(t.to(model.device) for t in (wave, torch.from_numpy(mask), torch.from_numpy(negatives)))
 
 
-def _autocast(device: torch.device, enabled: bool | None):
-    if enabled is None:
-        enabled = precision_of(device) == "bf16"
-    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
-
-
 @torch.no_grad()
 def validate(
     model: Wav2Vec2ForPreTraining,
@@ -284,7 +278,7 @@ def validate(
     sums: dict[str, float] = {}
     for i in range(batches):
         batch = _batch(np.random.default_rng([7_919, i]), waves, model, batch_size, samples, objective)
-        with _autocast(model.device, bf16):
+        with autocast(model.device, bf16):
             terms = contrastive_terms(model, *batch, auxiliary)
         sums = {name: sums.get(name, 0.0) + float(value) / batches for name, value in terms.items()}
     model.train(was_training)
@@ -530,7 +524,7 @@ def pretrain(
             group["lr"] = rate
         model.set_gumbel_temperature(temperature)
         batch = _batch(rng, waves, model, batch_size, samples, objective)
-        with _autocast(device, bf16):
+        with autocast(device, bf16):
             terms = contrastive_terms(model, *batch, auxiliary)
         optimiser.zero_grad(set_to_none=True)
         terms["loss"].backward()

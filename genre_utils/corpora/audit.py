@@ -199,7 +199,6 @@ def embeddings(corpus: Corpus, ids: list[str], *, progress: bool = True) -> np.n
     """
     from genre_utils.features import frozen_states, mels, statistics, waves
     from genre_utils.models.wav2vec import load_backbone
-    from genre_utils.training import precision_of
 
     profile, backbone = _sizes(corpus), load_backbone("shipped")
     mel = mels(corpus, ids, profile, progress=progress)[:, 0]
@@ -209,7 +208,6 @@ def embeddings(corpus: Corpus, ids: list[str], *, progress: bool = True) -> np.n
         waves(corpus, ids, profile, rate_hz=backbone.rate_hz, progress=progress),
         window_s=profile.head_only.window_s,
         batch_size=16,
-        bf16=precision_of() == "bf16",
         progress=progress,
     )
     rows = np.concatenate(

@@ -50,10 +50,15 @@ class Kin:
     @property
     def score(self) -> float:
         """The product of the five, none counted above 1; 0 for a :data:`SECOND_TAKE`."""
-        return float(np.prod(np.clip(list(self.parts.values()), 0, 1)) * (self.repeat < SECOND_TAKE))
+        return float(_scores(np.array(list(self.parts.values()))))
 
     def __str__(self) -> str:
         return ", ".join(f"{name} {value:.2f}" for name, value in self.parts.items())
+
+
+def _scores(parts: np.ndarray) -> np.ndarray:
+    """:attr:`Kin.score` of parts (5, any shape), in the order of :attr:`Kin.parts`."""
+    return np.prod(np.clip(parts, 0, 1), axis=0) * (parts[-1] < SECOND_TAKE)
 
 
 def periodicities(mel: np.ndarray, frame_s: float) -> np.ndarray:
@@ -129,13 +134,11 @@ def find_kin(
         "likeness": cosines(sounds),
         "repeat": match / np.sqrt(np.outer(own, own) + 1e-9),
     }
-    likely = np.prod([np.clip(part, 0, 1) for part in parts.values()], axis=0)
     found = [
-        Kin(ids[i], ids[j], *(float(part[i, j]) for part in parts.values()))
-        for i, j in np.argwhere(np.triu(likely, 1) >= KINDRED)
+        Kin(ids[i], ids[j], **{name: float(part[i, j]) for name, part in parts.items()})
+        for i, j in np.argwhere(np.triu(_scores(np.array(list(parts.values()))), 1) >= KINDRED)
         if frozenset((ids[i], ids[j])) not in copies
     ]
-    found = [kin for kin in found if kin.score >= KINDRED]
     return sorted(found, key=lambda kin: (-kin.score, kin.first, kin.second))
 
 

@@ -13,6 +13,9 @@ from sklearn.svm import SVC
 
 from genre_utils.errors import CheckpointError
 
+#: The settings that cross-validation chooses from.
+GRID = {"svc__C": [0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0], "svc__gamma": ["scale", 0.003, 0.01, 0.03]}
+
 _FEATURES, _SETTINGS = "train.npz", "settings.json"
 
 
