@@ -19,8 +19,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-LIMIT_S = int(os.environ.get("NBVAL_LIMIT_S", "1500"))
-CELL_LIMIT_S = 300
+LIMIT_S = int(os.environ.get("NBVAL_LIMIT_S", "2700"))
+#: Ample for the longest training, which takes one to six minutes on two cores.
+CELL_LIMIT_S = 900
 CORES = os.cpu_count() or 1
 AT_ONCE = min(2, CORES)
 #: Runs alone, on all cores.
