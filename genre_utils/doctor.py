@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
+from genre_utils.device import WRONG, bf16_error, default_device, precision_of
 from genre_utils.errors import GenreError
 from genre_utils.paths import cache_dir, home, package_data
 
@@ -64,6 +65,9 @@ def check_torch() -> Iterator[Finding]:
         yield Finding(
             "Device", f"CPU, {os.cpu_count()} cores", "ok", "the profile gtzan needs a GPU: run it in Colab"
         )
+    wrong = default_device() == "cpu" and bf16_error() > WRONG
+    remedy = "bfloat16 convolutions come out wrong on this processor: float32 is used instead" if wrong else ""
+    yield Finding("Arithmetic", precision_of(), "note" if wrong else "ok", remedy)
 
 
 def check_packages() -> Iterator[Finding]:

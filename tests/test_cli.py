@@ -456,6 +456,7 @@ def test_doctor_reports_every_part_and_a_remedy_for_each_problem(checkout):
         "Python",
         "torch / torchaudio",
         "Device",
+        "Arithmetic",
         "jupyter-book",
         "Shipped backbone",
         "Free disk",

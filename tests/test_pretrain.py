@@ -269,12 +269,3 @@ def test_excerpts_that_leave_no_room_for_a_partner_are_refused(tones, tmp_path):
         run(tones, tmp_path, MORE, window_s=0.8)
     with pytest.raises(GenreError, match="even batch.*not batch_size 3"):
         run(tones, tmp_path, MORE, window_s=0.4, batch_size=3)
-
-
-@pytest.mark.parametrize(("fastest", "asked", "used"), [("bf16", None, True), ("fp32", None, False), ("fp32", True, True)])
-def test_bfloat16_is_used_where_the_hardware_has_it_unless_told_otherwise(monkeypatch, fastest, asked, used):
-    from genre_utils import device
-
-    monkeypatch.setattr(device, "precision_of", lambda _: fastest)
-    with device.autocast(torch.device("cpu"), asked):
-        assert torch.is_autocast_enabled("cpu") is used
