@@ -235,7 +235,7 @@ def measure(
     def tuned(estimator, grid, train, apart):
         folds = (StratifiedGroupKFold if apart else StratifiedKFold)(5, shuffle=True, random_state=0)
         search = GridSearchCV(estimator, grid, cv=folds, n_jobs=-1)
-        search.fit(features[train], y[train], groups=groups[train])
+        search.fit(features[train], y[train], groups=groups[train] if apart else None)
         return search, {knob.rsplit("__", 1)[-1]: value for knob, value in search.best_params_.items()}
 
     chosen, fixed = only or classifiers(), FIXED if fixed is None else fixed

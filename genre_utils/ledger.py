@@ -467,7 +467,7 @@ def ledger(found: Sequence[Bench] | None = None, classical: Classical | None = N
             about = RUN_HERE if bench.complete else bench.corpus
             told.append((about, title, judged, bench.files(claim.approaches), book))
         if not on_all:
-            missing = Found("–", NOT_RUN, "python -m genre_utils run --profile gtzan, on one GPU")
+            missing = Found("–", NOT_RUN, "make book PROFILE=gtzan, on one GPU")
             text = "GTZAN, this book's profile gtzan"
             told.append((RUN_HERE, text, missing, "–", NOTEBOOKS[claim.approaches[0]]))
         for about, evidence, judged, record, notebook in told:

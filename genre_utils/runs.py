@@ -588,11 +588,14 @@ class Cards(Mapping[str, RunCard]):
         Which cards are this run's and which are recorded ones, in a sentence for the page.
     all : tuple of RunCard
         Every card found, other seeds and variants included.
+    recorded : dict of RunCard
+        By approach, the recorded twin of each card of this run that has one.
     """
 
     cards: dict[str, RunCard]
     source: str
     all: tuple[RunCard, ...] = field(repr=False, default=())
+    recorded: dict[str, RunCard] = field(repr=False, default_factory=dict)
 
     def __getitem__(self, approach: str) -> RunCard:
         try:
@@ -612,6 +615,23 @@ class Cards(Mapping[str, RunCard]):
     def frame(self) -> pd.DataFrame:
         """One row an approach: scores with intervals, seconds, memory and parameters."""
         return frame(self.cards.values())
+
+    def against_recorded(self) -> pd.DataFrame:
+        """One row for each approach that ran here and has a recorded twin on the same clips: both accuracies, how many
+        clips are judged otherwise, and whether that is more than chance (exact McNemar test of which run is right)."""
+        rows = {}
+        for approach, twin in self.recorded.items():
+            card = self.cards[approach]
+            if set(card.ids) == set(twin.ids):
+                both = aligned({"here": card, "recorded": twin})
+                here, then = both.predicted.values()
+                rows[card.title] = {
+                    "this run": str(card.interval()),
+                    "recorded": str(twin.interval()),
+                    "clips judged otherwise": f"{(here != then).sum()} of {len(both.ids)}",
+                    "p": evaluation.mcnemar(*both.right.values())["p"],
+                }
+        return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def frame(cards) -> pd.DataFrame:
@@ -669,8 +689,13 @@ def load_cards(profile, seed: int | None = None) -> Cards:
             f"no results of profile {name!r}{which} in {runs_dir(name)}: run chapters 2, 4 and 5 first "
             f"(python -m genre_utils run --profile {name})"
         )
+    twins = {(card.approach, card.seed, card.variant): card for card in recorded}
+    own = {a: card for a, (origin, card) in chosen.items() if origin == "this run"}
     return Cards(
-        {a: card for a, (_, card) in chosen.items()}, _source(chosen), tuple(c for _, c in cards.values())
+        {a: card for a, (_, card) in chosen.items()},
+        _source(chosen),
+        tuple(c for _, c in cards.values()),
+        {a: twin for a, card in own.items() if (twin := twins.get((a, card.seed, card.variant)))},
     )
 
 

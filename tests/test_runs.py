@@ -136,6 +136,23 @@ def test_recorded_cards_fill_in_and_say_so(run_folder, tmp_path, monkeypatch):
     assert runs.TITLES["cnn"] + ": from this run" in cards.source
 
 
+def test_a_run_is_compared_with_its_recorded_twin(run_folder, tmp_path, monkeypatch):
+    recorded = tmp_path / "recorded" / "mini"
+    monkeypatch.setattr(runs, "recorded_dir", lambda profile: recorded.parent)
+    for card in (make_card("cnn", rate=0.0), make_card("full"), make_card("svm", ids=IDS[::-1])):
+        card.save(recorded)
+    assert runs.load_cards("mini", seed=0).against_recorded().empty, "nothing ran here"
+    for card in (make_card("cnn", rate=1.0), make_card("svm"), make_card("head-only")):
+        card.save()
+    table = runs.load_cards("mini", seed=0).against_recorded()
+    assert list(table.index) == [runs.TITLES["svm"], runs.TITLES["cnn"]], "what did not run here, or has no twin, is left out"
+    cnn = table.loc[runs.TITLES["cnn"]]
+    assert cnn["clips judged otherwise"] == "30 of 30"
+    assert cnn["p"] < 1e-6
+    assert cnn["this run"].startswith("100.0 %")
+    assert cnn["recorded"].startswith("0.0 %")
+
+
 def test_seed_with_most_approaches_is_the_default(run_folder):
     make_card("cnn", seed=0).save()
     for approach in ("cnn", "full"):
