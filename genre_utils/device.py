@@ -15,40 +15,53 @@ def default_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def precision_of(device=None) -> str:
-    """Fastest safe arithmetic of `device` (this machine's, if None): "bf16" where the hardware has it and computes it
-    right, "fp16" on older GPUs, else "fp32"."""
+def precision_of(device=None, model=None) -> str:
+    """Fastest safe arithmetic of `device` (this machine's, if None) for `model`.
+
+    Returns
+    -------
+    {"bf16", "fp16", "fp32"}
+        "bf16" where the hardware has it, unless it is a processor that gets one of the model's grouped convolutions
+        wrong (see :func:`bf16_error`); "fp16" on older GPUs.
+    """
     import torch
 
     device = torch.device(device or default_device())
     if device.type == "cuda":
         return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"
     native = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return "bf16" if device.type == "cpu" and native is not None and native() and bf16_error() < WRONG else "fp32"
+    if device.type != "cpu" or native is None or not native():
+        return "fp32"
+    grouped = {
+        (module.out_channels, module.in_channels // module.groups, module.groups, *module.kernel_size)
+        for module in (model.modules() if model is not None else ())
+        if isinstance(module, torch.nn.Conv1d) and module.groups > 1
+    }
+    return "fp32" if any(bf16_error(*shape) > WRONG for shape in grouped) else "bf16"
 
 
 @functools.cache
-def bf16_error() -> float:
-    """How far a convolution in bfloat16 is from the same one in float32 on this processor, relative to the latter.
+def bf16_error(channels: int = 192, per_group: int = 12, groups: int = 16, width: int = 32) -> float:
+    """How far a grouped convolution in bfloat16 is from the same one in float32 on this processor, relative to it.
 
-    Rounding alone gives 0.003. On processors with AMX, oneDNN (as in torch 2.11) computes convolutions with fewer than
-    16 channels a group plainly wrong, and says nothing: 1.2 for this one, the positional convolution of the book's own
-    backbone.
+    Rounding alone gives 0.003. But on processors with AMX, oneDNN (as in torch 2.11) gets such convolutions plainly
+    wrong if a group has fewer than 16 channels, and says nothing. The defaults are the positional convolution of the
+    book's own backbone: 1.2 there.
     """
     import torch
 
     generator = torch.Generator().manual_seed(0)
-    sound, kernel = (torch.randn(shape, generator=generator) for shape in ((1, 192, 50), (192, 12, 32)))
-    exact = torch.nn.functional.conv1d(sound, kernel, groups=16)
-    rounded = torch.nn.functional.conv1d(sound.bfloat16(), kernel.bfloat16(), groups=16)
+    sound = torch.randn(1, per_group * groups, width + 20, generator=generator)
+    kernel = torch.randn(channels, per_group, width, generator=generator)
+    exact = torch.nn.functional.conv1d(sound, kernel, groups=groups)
+    rounded = torch.nn.functional.conv1d(sound.bfloat16(), kernel.bfloat16(), groups=groups)
     return float((rounded.float() - exact).norm() / exact.norm())
 
 
-def autocast(device=None, bf16: bool | None = None):
-    """Context that computes in bfloat16 on `device` (this machine's, if None): where the hardware has it, or as `bf16`
-    says."""
+def autocast(model, bf16: bool | None = None):
+    """Context in which `model` computes in bfloat16: where it is the fastest safe arithmetic, or as `bf16` says."""
     import torch
 
-    device = torch.device(device or default_device())
-    enabled = precision_of(device) == "bf16" if bf16 is None else bf16
+    device = next(model.parameters()).device
+    enabled = precision_of(device, model) == "bf16" if bf16 is None else bf16
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)

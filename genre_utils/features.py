@@ -18,7 +18,7 @@ import numpy as np
 
 from genre_utils.audio import file_sha256, load_audio
 from genre_utils.corpora import Corpus
-from genre_utils.device import autocast, default_device, precision_of
+from genre_utils.device import default_device, precision_of
 from genre_utils.errors import CacheError
 from genre_utils.paths import cache_dir
 from genre_utils.profiles import Profile
@@ -500,7 +500,7 @@ def frozen_states(
     batch_size : int
         Windows per forward pass.
     bf16 : bool, optional
-        Compute under bfloat16 autocast (part of the key). By default where the hardware has it.
+        Compute under bfloat16 autocast (part of the key). By default where the hardware has it and gets it right.
     device : str, optional
         By default the GPU if there is one.
 
@@ -516,7 +516,7 @@ def frozen_states(
     window = round(window_s * backbone.rate_hz) if window_s else waves.shape[1]
     window = min(window, waves.shape[1])
     device = device or default_device()
-    bf16 = precision_of(device) == "bf16" if bf16 is None else bf16
+    bf16 = precision_of(device, backbone) == "bf16" if bf16 is None else bf16
     cache = Cache()
     base = {
         "backbone": str(backbone.fingerprint),
@@ -555,7 +555,7 @@ def _pooled_states(backbone, heard, n_clips: int, batch_size: int, bf16: bool, d
     import torch
 
     first, second, frames = [], [], 0
-    with torch.inference_mode(), autocast(device, bf16):
+    with torch.inference_mode(), torch.autocast(device.split(":")[0], torch.bfloat16, enabled=bf16):
         for batch in heard.split(batch_size):
             states = torch.stack([state.float() for state in backbone.hidden_states(batch.to(device))], dim=1)
             frames = states.shape[2]

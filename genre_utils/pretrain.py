@@ -278,7 +278,7 @@ def validate(
     sums: dict[str, float] = {}
     for i in range(batches):
         batch = _batch(np.random.default_rng([7_919, i]), waves, model, batch_size, samples, objective)
-        with autocast(model.device, bf16):
+        with autocast(model, bf16):
             terms = contrastive_terms(model, *batch, auxiliary)
         sums = {name: sums.get(name, 0.0) + float(value) / batches for name, value in terms.items()}
     model.train(was_training)
@@ -454,8 +454,8 @@ def pretrain(
         Model in eval mode -> accuracy of a genre probe on its states, such as :func:`genre_probe` makes; asked every
         `probe_every` steps (a multiple of `save_every`) and at the end. It watches; nothing is chosen by it.
     bf16 : bool, optional
-        Compute in bfloat16 where that is safe (autocast); weights stay float32. By default where the hardware has it:
-        without, a processor is several times slower in bfloat16.
+        Compute in bfloat16 where that is safe (autocast); weights stay float32. By default where the hardware has it and gets it
+        right, see :func:`genre_utils.device.precision_of`.
     stop_after : int, optional
         Stop (with a checkpoint) after this many steps, as an interruption would.
 
@@ -473,7 +473,6 @@ def pretrain(
     """
     out_dir, device = Path(out_dir), torch.device(device)
     objective = objective or Objective()
-    bf16 = precision_of(device) == "bf16" if bf16 is None else bf16
     samples = round(window_s * RATE_HZ)
     if waves.ndim != 2 or waves.shape[1] < samples:
         raise GenreError(
@@ -494,6 +493,7 @@ def pretrain(
         .to(device)
         .train()
     )
+    bf16 = precision_of(device, model) == "bf16" if bf16 is None else bf16
     auxiliary = _auxiliary(objective, model, waves, samples, seed)
     parameters = [*model.parameters(), *(auxiliary.parameters() if auxiliary else ())]
     optimiser = torch.optim.AdamW(
@@ -524,7 +524,7 @@ def pretrain(
             group["lr"] = rate
         model.set_gumbel_temperature(temperature)
         batch = _batch(rng, waves, model, batch_size, samples, objective)
-        with autocast(device, bf16):
+        with autocast(model, bf16):
             terms = contrastive_terms(model, *batch, auxiliary)
         optimiser.zero_grad(set_to_none=True)
         terms["loss"].backward()

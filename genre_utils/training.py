@@ -122,7 +122,7 @@ def predict_windows(
     """Class probabilities of every window, (m, n_genres), and the clip each window belongs to, (m,)."""
     windows = WindowSet(inputs, np.zeros(len(inputs)), window)
     device = next(model.parameters()).device
-    precision = precision_of(device) if precision == "auto" else precision
+    precision = precision_of(device, model) if precision == "auto" else precision
     kind = torch.float16 if precision == "fp16" else torch.bfloat16
     was_training, rows = model.training, []
     model.eval()
@@ -421,7 +421,7 @@ def fit(
     if not any(p.requires_grad for p in model.parameters()):
         raise GenreError("nothing to train: every parameter of the model is frozen")
     folder = Path(out_dir)
-    precision = precision_of() if precision == "auto" else precision
+    precision = precision_of(model=model) if precision == "auto" else precision
     train.train, train.seed = True, seed
     key = _key(model, train, val, training, seed, precision)
     checkpoints = folder / "checkpoints"
