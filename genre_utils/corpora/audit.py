@@ -363,7 +363,8 @@ def _replicas(corpus: Corpus, ids: list[str], match: np.ndarray, lag: np.ndarray
         if value * np.sqrt(shared) >= COHERENT or match[i, j] >= MATCHING:
             same = file_sha256(corpus[ids[i]].path) == file_sha256(corpus[ids[j]].path)
             found.append(Pair(ids[i], ids[j], float(match[i, j]), value, shift / _COMPARE_HZ, same))
-    return sorted(found, key=lambda pair: (-max(pair.match, pair.coherence), pair.first, pair.second))
+    # Equal to three digits is equal: copies reach 1, but for the rounding of this processor.
+    return sorted(found, key=lambda pair: (-round(max(pair.match, pair.coherence), 3), pair.first, pair.second))
 
 
 # --- doubtful labels -------------------------------------------------------------------------------------
