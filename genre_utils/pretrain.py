@@ -454,8 +454,8 @@ def pretrain(
         Model in eval mode -> accuracy of a genre probe on its states, such as :func:`genre_probe` makes; asked every
         `probe_every` steps (a multiple of `save_every`) and at the end. It watches; nothing is chosen by it.
     bf16 : bool, optional
-        Compute in bfloat16 where that is safe (autocast); weights stay float32. By default where the hardware has it and gets it
-        right, see :func:`genre_utils.device.precision_of`.
+        Compute in bfloat16 (autocast); weights stay float32. By default where the hardware has it and gets it right,
+        see :func:`genre_utils.device.precision_of`.
     stop_after : int, optional
         Stop (with a checkpoint) after this many steps, as an interruption would.
 

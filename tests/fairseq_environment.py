@@ -32,10 +32,10 @@ def fairseq_python() -> Path:
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(FOLDER)], check=True)
         (own,) = FOLDER.glob("lib/python*/site-packages")
         (own / "borrowed.pth").write_text("\n".join(site.getsitepackages()) + "\n")
-        command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", "--no-build-isolation"]
+        command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps"]
         # Its compiled extras serve text and decoding, not wav2vec 2.0: left out, as fairseq does for its own manual.
         without = os.environ | {"READTHEDOCS": "1"}
-        done = subprocess.run([*command, *PACKAGES], check=False, capture_output=True, text=True, env=without)
+        done = subprocess.run([*command, "--no-build-isolation", *PACKAGES], check=False, capture_output=True, text=True, env=without)
         if done.returncode:
             raise CannotInstall((done.stderr.strip().splitlines() or ["pip failed"])[-1])
         ready.touch()
