@@ -58,10 +58,14 @@ def bf16_error(channels: int = 192, per_group: int = 12, groups: int = 16, width
     return float((rounded.float() - exact).norm() / exact.norm())
 
 
+def in_bf16(model, asked: bool | None = None, device=None) -> bool:
+    """`asked`, or, if None, whether bfloat16 is the fastest safe arithmetic for `model` on `device`."""
+    return precision_of(device, model) == "bf16" if asked is None else asked
+
+
 def autocast(model, bf16: bool | None = None):
     """Context in which `model` computes in bfloat16: where it is the fastest safe arithmetic, or as `bf16` says."""
     import torch
 
     device = next(model.parameters()).device
-    enabled = precision_of(device, model) == "bf16" if bf16 is None else bf16
-    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+    return torch.autocast(device.type, torch.bfloat16, enabled=in_bf16(model, bf16, device))

@@ -65,9 +65,10 @@ def check_torch() -> Iterator[Finding]:
         yield Finding(
             "Device", f"CPU, {os.cpu_count()} cores", "ok", "the profile gtzan needs a GPU: run it in Colab"
         )
-    wrong = default_device() == "cpu" and precision_of() == "bf16" and bf16_error() > WRONG
+    arithmetic = precision_of()
+    wrong = default_device() == "cpu" and arithmetic == "bf16" and bf16_error() > WRONG
     remedy = "grouped convolutions come out wrong in it here: models that have them compute in float32" if wrong else ""
-    yield Finding("Arithmetic", precision_of(), "note" if wrong else "ok", remedy)
+    yield Finding("Arithmetic", arithmetic, "note" if wrong else "ok", remedy)
 
 
 def check_packages() -> Iterator[Finding]:

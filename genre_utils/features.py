@@ -18,7 +18,7 @@ import numpy as np
 
 from genre_utils.audio import file_sha256, load_audio
 from genre_utils.corpora import Corpus
-from genre_utils.device import default_device, precision_of
+from genre_utils.device import default_device, in_bf16
 from genre_utils.errors import CacheError
 from genre_utils.paths import cache_dir
 from genre_utils.profiles import Profile
@@ -516,7 +516,7 @@ def frozen_states(
     window = round(window_s * backbone.rate_hz) if window_s else waves.shape[1]
     window = min(window, waves.shape[1])
     device = device or default_device()
-    bf16 = precision_of(device, backbone) == "bf16" if bf16 is None else bf16
+    bf16 = in_bf16(backbone, bf16, device)
     cache = Cache()
     base = {
         "backbone": str(backbone.fingerprint),

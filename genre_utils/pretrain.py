@@ -28,7 +28,7 @@ from torchaudio.transforms import MelSpectrogram
 from tqdm import tqdm
 from transformers import Wav2Vec2Config, Wav2Vec2ForPreTraining
 
-from genre_utils.device import autocast, precision_of
+from genre_utils.device import autocast, in_bf16
 from genre_utils.errors import CheckpointError, GenreError
 from genre_utils.models.wav2vec import Backbone, pool_states, save_backbone, small_config
 from genre_utils.paths import package_data
@@ -493,7 +493,7 @@ def pretrain(
         .to(device)
         .train()
     )
-    bf16 = precision_of(device, model) == "bf16" if bf16 is None else bf16
+    bf16 = in_bf16(model, bf16, device)
     auxiliary = _auxiliary(objective, model, waves, samples, seed)
     parameters = [*model.parameters(), *(auxiliary.parameters() if auxiliary else ())]
     optimiser = torch.optim.AdamW(
