@@ -24,7 +24,7 @@ from genre_utils.features import mels
 from genre_utils.models.cnn import GenreCNN
 from genre_utils.profiles import get_profile
 from genre_utils.splits import make_split
-from genre_utils.start import device_line
+from genre_utils.chapter import device_line
 from genre_utils.training import WindowSet, fit, set_seed
 
 

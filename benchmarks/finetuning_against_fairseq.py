@@ -21,7 +21,7 @@ from torch import nn
 
 from genre_utils.models.fairseq import load_fairseq
 from genre_utils.models.wav2vec import Backbone, GenreHead, GenreWav2Vec
-from genre_utils.start import device_line
+from genre_utils.chapter import device_line
 
 
 class TheirClassifier(nn.Module):

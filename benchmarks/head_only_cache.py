@@ -20,7 +20,7 @@ from genre_utils.features import frozen_states, waves
 from genre_utils.models.wav2vec import GenreWav2Vec, HeadClassifier, load_backbone
 from genre_utils.profiles import get_profile
 from genre_utils.splits import make_split
-from genre_utils.start import device_line
+from genre_utils.chapter import device_line
 from genre_utils.training import WindowSet, fit, predict_clips, set_seed
 
 

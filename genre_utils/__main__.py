@@ -1,6 +1,6 @@
-"""``python -m genre_utils``: see :mod:`genre_utils.cli`."""
+"""``python -m genre_utils``: see :mod:`genre_utils.publish.cli`."""
 
-from genre_utils.cli import main
+from genre_utils.publish.cli import main
 
 if __name__ == "__main__":
     main()

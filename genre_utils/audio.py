@@ -62,7 +62,7 @@ def load_audio(
     Notes
     -----
     libsndfile reads past several faults in silence (cut data, NaN samples), so samples are checked here.
-    A cut file that still decodes is returned shortened: :mod:`genre_utils.corpora.audit` reports those.
+    A cut file that still decodes is returned shortened: :mod:`genre_utils.experiments.audit` reports those.
     """
     path = Path(path)
     if offset_s < 0 or (duration_s is not None and duration_s <= 0):

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import functools
+import os
 
 #: More than rounding can explain, for :func:`bf16_error`.
 WRONG = 0.05
+
+
+def cores() -> int:
+    """How many cores this process may use: those it is bound to, and no more than ``OMP_NUM_THREADS`` if that is set."""
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    return min(bound, int(limit)) if limit.isdigit() and int(limit) else bound
 
 
 def default_device() -> str:
@@ -30,7 +38,8 @@ def precision_of(device=None, model=None) -> str:
     if device.type == "cuda":
         return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"
     native = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    if device.type != "cpu" or native is None or not native():
+    wide = torch.backends.cpu.get_cpu_capability().startswith("AVX512")  # not where it is told to do without
+    if device.type != "cpu" or native is None or not native() or not wide:
         return "fp32"
     grouped = {
         (module.out_channels, module.in_channels // module.groups, module.groups, *module.kernel_size)

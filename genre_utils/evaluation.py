@@ -48,39 +48,6 @@ class Interval:
         return f"{100 * self.value:.1f} % [{100 * self.low:.1f}, {100 * self.high:.1f}]"
 
 
-def clip_scores(window_probs: np.ndarray, clip_index: np.ndarray) -> np.ndarray:
-    """Mean score of each clip's windows.
-
-    Parameters
-    ----------
-    window_probs : ndarray, shape (m, k)
-        Class probabilities of m windows.
-    clip_index : ndarray of int, shape (m,)
-        Which clip, 0 .. n-1, each window was cut from.
-
-    Returns
-    -------
-    ndarray, shape (n, k)
-
-    Raises
-    ------
-    ValueError
-        If the lengths differ, a probability is not finite, or a clip between 0 and n-1 has no window.
-    """
-    window_probs = np.asarray(window_probs, dtype=np.float64)
-    clip_index = np.asarray(clip_index, dtype=np.int64)
-    if window_probs.ndim != 2 or clip_index.shape != (len(window_probs),):
-        raise ValueError(f"expected (m, k) scores and (m,) clip numbers: {window_probs.shape}, {clip_index.shape}")
-    if not np.isfinite(window_probs).all():
-        raise ValueError("a window's scores are not finite")
-    counts = np.bincount(clip_index)
-    if len(counts) == 0 or (counts == 0).any():
-        raise ValueError(f"clips without a window: {np.flatnonzero(counts == 0).tolist()}")
-    sums = np.zeros((len(counts), window_probs.shape[1]))
-    np.add.at(sums, clip_index, window_probs)
-    return sums / counts[:, None]
-
-
 def _checked(y: Sequence[int] | np.ndarray, p: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     y, p = np.asarray(y), np.asarray(p)
     if y.ndim != 1 or y.shape != p.shape or len(y) == 0:

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import json
-import os
-import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
-from functools import lru_cache, partial
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from genre_utils.audio import file_sha256, load_audio
+from genre_utils.cache import Cache
 from genre_utils.corpora import Corpus
-from genre_utils.device import default_device, in_bf16
-from genre_utils.errors import CacheError
-from genre_utils.paths import cache_dir
+from genre_utils.device import cores, default_device, in_bf16
 from genre_utils.profiles import Profile
 
 
@@ -95,40 +90,6 @@ def unit_range(db: np.ndarray) -> np.ndarray:
 def mel_unit(wave: np.ndarray, settings: MelSettings = MEL) -> np.ndarray:
     """What the study's CNN sees: the decibel mel-spectrogram on [0, 1], float32, shape (n_mels, T)."""
     return unit_range(mel_db(wave, settings))
-
-
-@lru_cache(maxsize=4)
-def _mel_transform(settings: MelSettings):
-    from torchaudio.transforms import MelSpectrogram
-
-    # torchaudio's defaults (HTK scale, reflect padding) are another feature, up to 23 dB off at the edges.
-    return MelSpectrogram(
-        sample_rate=settings.rate_hz,
-        n_fft=settings.n_fft,
-        hop_length=settings.hop_length,
-        n_mels=settings.n_mels,
-        f_max=settings.rate_hz / 2,
-        norm="slaney",
-        mel_scale="slaney",
-        pad_mode="constant",
-    )
-
-
-def mel_unit_torch(wave, settings: MelSettings = MEL):
-    """:func:`mel_unit` as a torch operation, for a GPU: tensor (..., n) -> (..., n_mels, T).
-
-    Every clip of a batch is limited to 80 dB and scaled by itself (``AmplitudeToDB`` would clip a batch
-    below its loudest member). It agrees with :func:`mel_unit` to better than 1e-4.
-    """
-    import torch
-
-    wave = torch.as_tensor(wave, dtype=torch.float32)
-    power = _mel_transform(settings).to(wave.device)(wave)
-    db = 10.0 * torch.log10(power.clamp_min(1e-10))
-    high = db.amax(dim=(-2, -1), keepdim=True)
-    db = torch.maximum(db, high - 80.0)
-    low = db.amin(dim=(-2, -1), keepdim=True)
-    return torch.where(high > low, (db - low) / (high - low).clamp_min(1e-12), torch.zeros_like(db))
 
 
 def _running_median(rows: np.ndarray, size: int) -> np.ndarray:
@@ -209,85 +170,6 @@ def clip_statistics(wave: np.ndarray, rate_hz: int) -> np.ndarray:
     return np.array(values, dtype=np.float64)
 
 
-# --- the cache -------------------------------------------------------------------------------------------
-
-
-class Cache:
-    """Arrays on disk, each named by a hash of what it was made from and carrying its own checksum.
-
-    Parameters
-    ----------
-    folder : Path, optional
-        By default ``data/cache`` (see :func:`genre_utils.paths.cache_dir`).
-
-    Notes
-    -----
-    An entry is a plain ``.npy`` file followed by the SHA-256 of its bytes (``numpy.load`` ignores the tail).
-    Entries are written under another name and renamed, so an interrupted or parallel run leaves no half entry.
-    """
-
-    def __init__(self, folder: str | Path | None = None):
-        self.folder = Path(folder) if folder is not None else cache_dir()
-
-    def path(self, kind: str, key: dict) -> Path:
-        """Where the entry of this `key` (anything JSON can write) is kept."""
-        name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-        return self.folder / kind / name[:2] / f"{name}.npy"
-
-    def get(self, kind: str, key: dict) -> np.ndarray | None:
-        """The stored array; None if there is none, or (with a warning) if its checksum does not hold."""
-        path = self.path(kind, key)
-        try:
-            content = path.read_bytes()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise self._trouble("read", error) from error
-        if hashlib.sha256(content[:-32]).digest() != content[-32:]:
-            warnings.warn(f"the cache entry {path} is damaged; it is made again", stacklevel=2)
-            return None
-        return np.load(io.BytesIO(content[:-32]), allow_pickle=False)
-
-    def put(self, kind: str, key: dict, array: np.ndarray) -> None:
-        """Store `array` (no object arrays) under `key`.
-
-        Raises
-        ------
-        CacheError
-            If the folder cannot be written or the disk is full; nothing half-written stays behind.
-        """
-        buffer = io.BytesIO()
-        np.save(buffer, array, allow_pickle=False)
-        content = buffer.getvalue()
-        path = self.path(kind, key)
-        temporary = None
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".part-")
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.write(hashlib.sha256(content).digest())
-            os.replace(temporary, path)
-        except OSError as error:
-            if temporary is not None:
-                Path(temporary).unlink(missing_ok=True)
-            raise self._trouble("write", error) from error
-
-    def get_or_make(self, kind: str, key: dict, make: Callable[[], np.ndarray]) -> np.ndarray:
-        """The array of `key`: from disk if it is there and whole, else made, stored and returned."""
-        found = self.get(kind, key)
-        if found is None:
-            found = make()
-            self.put(kind, key, found)
-        return found
-
-    def _trouble(self, verb: str, error: OSError) -> CacheError:
-        return CacheError(
-            f"cannot {verb} the cache folder {self.folder}: {error.strerror or error}. Free some space, make the "
-            "folder writable, or choose another place with the environment variable GENRE_UTILS_HOME."
-        )
-
-
 # --- features of many clips ------------------------------------------------------------------------------
 
 
@@ -315,25 +197,6 @@ def _make_wave(path: Path, rate_hz: int, clip_s: float) -> np.ndarray:
 
 def _make_statistics(path: Path, rate_hz: int, clip_s: float) -> np.ndarray:
     return clip_statistics(_wave_of(path, rate_hz, clip_s), rate_hz)
-
-
-@lru_cache(maxsize=2)
-def _semitone_filters(rate_hz: int) -> np.ndarray:
-    """Triangles on the piano's keys, MIDI numbers 33 (55 Hz) to 107, over the bins of an 8,192-point transform."""
-    import librosa
-
-    bins = librosa.hz_to_midi(np.maximum(librosa.fft_frequencies(sr=rate_hz, n_fft=8192), 1.0))
-    filters = np.clip(1 - np.abs(bins - np.arange(33, 108)[:, None]), 0, None)
-    return (filters / filters.sum(axis=1, keepdims=True)).astype(np.float32)
-
-
-def _make_semitones(path: Path, rate_hz: int, clip_s: float) -> np.ndarray:
-    import librosa
-
-    spectrum = librosa.stft(_wave_of(path, rate_hz, clip_s), n_fft=8192, hop_length=4096)
-    energy = _semitone_filters(rate_hz) @ np.abs(spectrum) ** 2
-    level = np.log(energy + 1e-4 * energy.max() + 1e-12)
-    return np.stack([level.mean(axis=1), level.std(axis=1)]).astype(np.float32)
 
 
 def _quiet(make: Callable[..., np.ndarray], *arguments) -> np.ndarray:
@@ -385,7 +248,7 @@ def cached_over_clips(
 
 def _parallel(make: Callable, tasks: list[tuple], n_jobs: int | None):
     """Results of ``make(*task)`` in order, one at a time; over processes when that pays for starting them."""
-    n_jobs = n_jobs or os.cpu_count() or 1
+    n_jobs = n_jobs or cores()
     if n_jobs == 1 or len(tasks) < 48:
         return (_quiet(make, *task) for task in tasks)
     from joblib import Parallel, delayed, parallel_config
@@ -454,23 +317,6 @@ def statistics(corpus: Corpus, ids: Iterable[str], profile: Profile, *, progress
         progress=progress,
     )
     return np.array(list(arrays), dtype=np.float64).reshape(len(ids), len(FEATURE_NAMES))
-
-
-def semitones(corpus: Corpus, ids: Iterable[str], profile: Profile, *, progress: bool = True) -> np.ndarray:
-    """Level of each of 75 semitones in clips `ids`: natural logarithm of its energy, mean and deviation over time.
-
-    Shape (n, 2, 75), float32; whatever is 40 dB below the clip's loudest counts as silent. Cached per clip.
-    """
-    arrays = cached_over_clips(
-        "semitones",
-        _make_semitones,
-        corpus,
-        ids,
-        rate_hz=profile.mel_rate_hz,
-        clip_s=profile.clip_s,
-        progress=progress,
-    )
-    return np.array(list(arrays))
 
 
 def frozen_states(

@@ -50,22 +50,21 @@ def corpora_dir() -> Path:
     return _folder(home() / "data" / "corpora")
 
 
-def runs_dir(profile: str) -> Path:
-    """Run records and models of the last run (``build/runs/<profile>``, or below ``GENRE_UTILS_RUNS``)."""
+def runs_dir() -> Path:
+    """Models, checkpoints and records of runs, a folder each (``build/runs``, or ``GENRE_UTILS_RUNS``)."""
     chosen = os.environ.get("GENRE_UTILS_RUNS")
-    base = Path(chosen).expanduser().resolve() if chosen else home() / "build" / "runs"
-    return _folder(base / profile)
+    return _folder(Path(chosen).expanduser().resolve() if chosen else home() / "build" / "runs")
 
 
-def recorded_dir(profile: str) -> Path | None:
-    """Recorded runs of a profile, or None if there are none.
+def recorded_dir() -> Path | None:
+    """Recorded runs and experiments, or None if there are none.
 
-    ``book/results/<profile>`` of the checkout; outside of one, the same files as the package carries them.
+    ``book/results`` of the checkout; outside of one, the same files as the package carries them.
     """
     root, installed = project_root(), find_spec("genre_utils_results")
     places = [root / "book" / "results"] if root else []
     places += [Path(place) for place in (installed.submodule_search_locations or [])] if installed else []
-    return next((place / profile for place in places if (place / profile).is_dir()), None)
+    return next((place for place in places if place.is_dir()), None)
 
 
 def package_data(*parts: str) -> Path:

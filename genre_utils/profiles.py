@@ -1,24 +1,12 @@
-"""Profiles: every size and hyper-parameter of a run, in one frozen dataclass."""
+"""Profiles: every size and hyper-parameter of a run, in one frozen dataclass. Pure data."""
 
 from __future__ import annotations
 
-import difflib
-import os
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-
-from genre_utils.errors import ProfileError
 
 #: The ten genres of GTZAN, in the study's label order.
 GENRES = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
 
-
-#: Environment variable behind ``run --backbone``: the kernels of the chapters inherit it.
-BACKBONE_VARIABLE = "GENRE_UTILS_BACKBONE"
-#: And behind ``run --protocol``.
-PROTOCOL_VARIABLE = "GENRE_UTILS_PROTOCOL"
-#: The one behind ``run --split``.
-SPLIT_VARIABLE = "GENRE_UTILS_SPLIT"
 
 #: Splits that can be made of any corpus, and those that are lists of GTZAN's clips.
 SPLITS, GTZAN_SPLITS = ("artist", "random"), ("filtered", "cnn", "wav2vec")
@@ -85,6 +73,8 @@ class Profile:
         What full fine-tuning leaves as it is.
     protocol : str
         What :func:`genre_utils.protocol.with_protocol` made of it.
+    genres : tuple of str
+        In label order; a run may take some of the ten.
     """
 
     name: str
@@ -149,44 +139,3 @@ PROFILES: dict[str, Profile] = {
         about="all 1000 GTZAN clips and wav2vec2-base: the replication itself, for one GPU",
     ),
 }
-
-
-def get_profile(name: str) -> Profile:
-    """The profile called `name`, with the backbone, the split and the protocol that the environment puts in.
-
-    ``GENRE_UTILS_BACKBONE`` is ``NAME`` or ``NAME@REVISION``; ``GENRE_UTILS_SPLIT`` one of :data:`SPLITS` or, for the
-    whole GTZAN, :data:`GTZAN_SPLITS`; ``GENRE_UTILS_PROTOCOL`` what :mod:`genre_utils.protocol` knows.
-
-    Raises
-    ------
-    ProfileError
-        If there is no such profile, or no such split of its corpus; the message lists those that exist.
-    """
-    from genre_utils.protocol import with_protocol
-
-    if name not in PROFILES:
-        near = difflib.get_close_matches(str(name), PROFILES, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ProfileError(f"unknown profile {name!r}: choose one of {', '.join(PROFILES)}.{hint}")
-    profile = PROFILES[name]
-    if other := os.environ.get(BACKBONE_VARIABLE):
-        backbone, _, revision = (other, "", "") if Path(other).exists() else other.partition("@")
-        profile = replace(profile, backbone=backbone, backbone_revision=revision or None)
-    if split := os.environ.get(SPLIT_VARIABLE):
-        known = SPLITS + GTZAN_SPLITS if profile.corpus == "gtzan" else SPLITS
-        if split not in known:
-            only = f" ({', '.join(GTZAN_SPLITS)} are lists of all of GTZAN: profile gtzan)" if known == SPLITS else ""
-            raise ProfileError(f"unknown split {split!r} for the profile {name}: choose {', '.join(known)}{only}")
-        profile = replace(profile, split=split)
-    return with_protocol(profile, os.environ.get(PROTOCOL_VARIABLE, ""))
-
-
-def check_seed(seed: object) -> int:
-    """`seed` as an integer in [0, 2**32), or a :class:`ProfileError` that says so."""
-    try:
-        number = int(str(seed))
-    except ValueError:
-        raise ProfileError(f"seed must be a whole number, not {seed!r} (for example SEED=1)") from None
-    if not 0 <= number < 2**32:
-        raise ProfileError(f"seed must lie between 0 and {2**32 - 1}, not {number}")
-    return number

@@ -71,12 +71,15 @@ def with_protocol(profile: Profile, protocol: str) -> Profile:
     words = [word.strip() for word in protocol.split(",") if word.strip()]
     if words in ([], [CORRECTED]):
         return profile
-    for choice in STUDY if words == [ORIGINAL] else words:
+    words = list(STUDY) if words == [ORIGINAL] else words
+    for choice in words:
         if choice not in CHOICES:
             near = difflib.get_close_matches(choice, [CORRECTED, ORIGINAL, *CHOICES], n=1)
             raise ProfileError(
                 f"unknown protocol {choice!r}: choose {CORRECTED}, {ORIGINAL}, or some of {', '.join(CHOICES)}, with "
                 "commas between." + (f" Did you mean {near[0]!r}?" if near else "")
             )
+    made = [choice for choice in CHOICES if choice in words]  # in one order, so that one protocol has one name
+    for choice in made:
         profile = CHOICES[choice][1](profile)
-    return replace(profile, protocol=",".join(words))
+    return replace(profile, protocol=ORIGINAL if tuple(made) == STUDY else ",".join(made))

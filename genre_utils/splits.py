@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -331,18 +331,22 @@ def make_split(corpus: Corpus, profile: Profile) -> Split:
         return artist_split(corpus, profile.split_seed)
     if profile.split == "random":
         return random_split(corpus, profile.split_seed)
-    recorded = {"cnn": cnn_split, "wav2vec": wav2vec_split, "filtered": filtered_split}
-    if profile.split not in recorded:
+    if profile.split not in RECORDED:
         raise ProfileError(f"unknown split {profile.split!r}: choose {', '.join(SPLITS + GTZAN_SPLITS)}")
-    split = recorded[profile.split]()
+    whole = RECORDED[profile.split]()
+    parts = {part: tuple(c for c in getattr(whole, part) if _genre(c) in corpus.genres) for part in ("train", "val", "test")}
+    split = replace(whole, **parts)
     absent = [clip for clip in split.ids if clip not in corpus]
     if absent:
         raise CorpusError(
             f"{corpus.name} lacks {len(absent)} of the clips of the split {split.name!r}, {absent[0]} for one: "
             "use the whole GTZAN (profile gtzan), or a profile with the split 'artist'."
         )
-    return split
+    return split.check()
 
+
+#: The splits that are lists of GTZAN's clips.
+RECORDED: dict[str, Callable[[], Split]] = {"cnn": cnn_split, "wav2vec": wav2vec_split, "filtered": filtered_split}
 
 # --- leakage ---------------------------------------------------------------------------------------------
 

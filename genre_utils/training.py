@@ -6,7 +6,6 @@ import hashlib
 import json
 import logging
 import math
-import os
 import shutil
 import time
 import warnings
@@ -19,8 +18,7 @@ import numpy as np
 import psutil
 import torch
 import transformers
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from filelock import FileLock
 from torch import nn
 from tqdm import tqdm
 from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
@@ -28,136 +26,17 @@ from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, Traine
 from genre_utils.device import default_device, precision_of
 from genre_utils.errors import CheckpointError, GenreError, RunError
 from genre_utils.models.cnn import GenreCNN
+from genre_utils.models.saved import WEIGHTS, read_json, read_weights, save_model, write_json
 from genre_utils.models.sources import quiet_library
-from genre_utils.models.wav2vec import GenreWav2Vec, HeadClassifier
 from genre_utils.profiles import Training
+from genre_utils.windows import WindowSet, mean_over_windows, softmax
 
-WEIGHTS, CONFIG, FIT = "model.safetensors", "config.json", "fit.json"
-ARCHITECTURES = {cls.__name__: cls for cls in (GenreCNN, HeadClassifier, GenreWav2Vec)}
+FIT = "fit.json"
 
 
 def set_seed(seed: int) -> None:
     """Seed Python, NumPy and torch (NumPy's generator draws wav2vec 2.0's masks in fine-tuning)."""
     transformers.set_seed(seed)
-
-
-def window_starts(length: int, window: int | None) -> np.ndarray:
-    """Starts of the fewest evenly spaced windows that cover `length` samples (or frames)."""
-    if window is None or window >= length:
-        return np.zeros(1, dtype=np.int64)
-    return np.linspace(0, length - window, math.ceil(length / window)).round().astype(np.int64)
-
-
-class WindowSet(torch.utils.data.Dataset):
-    """Excerpts of equally long clips: one random crop a clip and epoch, or all evenly spaced windows.
-
-    Parameters
-    ----------
-    inputs : float array (n, ..., time)
-        Mel-spectrograms, waveforms or pooled states.
-    labels : int array (n,)
-    window : int or None
-        Length of an excerpt on the last axis, in frames or samples; None feeds the whole array.
-    train : bool
-        True: ``len`` is n and item i is a random crop of clip i, a function of (seed, epoch, i) alone.
-        False: all windows of clip 0, then of clip 1, and so on.
-    """
-
-    def __init__(
-        self, inputs: np.ndarray, labels: Sequence[int], window: int | None = None, train: bool = False
-    ):
-        if len(inputs) != len(labels) or len(inputs) == 0:
-            raise GenreError(
-                f"{len(inputs)} clips and {len(labels)} labels: they must be equally many, and some"
-            )
-        self.inputs, self.labels = inputs, np.asarray(labels, dtype=np.int64)
-        self.window = None if window is None else min(int(window), inputs.shape[-1])
-        self.train, self.seed, self.epoch = train, 0, 0
-        self.starts = window_starts(inputs.shape[-1], self.window)
-
-    def __len__(self) -> int:
-        return len(self.inputs) * (1 if self.train else len(self.starts))
-
-    @property
-    def clip_index(self) -> np.ndarray:
-        """Clip of each item, int (len,)."""
-        return np.arange(len(self)) // (1 if self.train else len(self.starts))
-
-    def _start(self, index: int) -> int:
-        if not self.train:
-            return int(self.starts[index % len(self.starts)])
-        if self.window is None:
-            return 0
-        rng = np.random.default_rng([self.seed, self.epoch, index])
-        return int(rng.integers(0, self.inputs.shape[-1] - self.window + 1))
-
-    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        clip = index if self.train else index // len(self.starts)
-        start = self._start(index)
-        stop = None if self.window is None else start + self.window
-        values = np.array(self.inputs[clip][..., start:stop], dtype=np.float32)
-        return {"input_values": torch.from_numpy(values), "labels": torch.tensor(self.labels[clip])}
-
-
-def _mean_over_windows(probabilities: np.ndarray, clip_index: np.ndarray) -> np.ndarray:
-    sums = np.zeros((clip_index.max() + 1, probabilities.shape[1]))
-    np.add.at(sums, clip_index, probabilities)
-    return sums / np.bincount(clip_index)[:, None]
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    return torch.from_numpy(np.asarray(logits, dtype=np.float64)).softmax(-1).numpy()
-
-
-@torch.no_grad()
-def predict_windows(
-    model: nn.Module,
-    inputs: np.ndarray,
-    window: int | None = None,
-    batch_size: int = 32,
-    *,
-    precision: str = "auto",
-    progress: bool = False,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Class probabilities of every window, (m, n_genres), and the clip each window belongs to, (m,)."""
-    windows = WindowSet(inputs, np.zeros(len(inputs)), window)
-    device = next(model.parameters()).device
-    precision = precision_of(device, model) if precision == "auto" else precision
-    kind = torch.float16 if precision == "fp16" else torch.bfloat16
-    was_training, rows = model.training, []
-    model.eval()
-    for batch in tqdm(
-        torch.utils.data.DataLoader(windows, batch_size), desc="scoring", leave=False, disable=not progress
-    ):
-        with torch.autocast(device.type, kind, enabled=precision != "fp32"):
-            rows.append(model(batch["input_values"].to(device))["logits"].float().cpu().numpy())
-    model.train(was_training)
-    return _softmax(np.concatenate(rows)), windows.clip_index
-
-
-def predict_clips(
-    model: nn.Module,
-    inputs: np.ndarray,
-    window: int | None = None,
-    batch_size: int = 32,
-    *,
-    precision: str = "auto",
-    progress: bool = False,
-) -> np.ndarray:
-    """Class probabilities of every clip, float (n, n_genres): the mean over its evenly spaced windows.
-
-    Parameters
-    ----------
-    model : nn.Module
-        Returns a dict with ``logits``.
-    inputs : float array (n, ..., time)
-    window : int or None
-        In frames or samples, as in training.
-    precision : {"auto", "fp32", "bf16", "fp16"}
-    """
-    return _mean_over_windows(
-        *predict_windows(model, inputs, window, batch_size, precision=precision, progress=progress)
-    )
 
 
 @dataclass(frozen=True)
@@ -263,16 +142,16 @@ def _hash_array(digest, array: np.ndarray) -> None:
 def _key(
     model: nn.Module, train: WindowSet, val: WindowSet, training: Training, seed: int, precision: str
 ) -> str:
-    """SHA-256 over everything that decides what a fit gives: first weights, data, settings, seed,
-    versions."""
+    """SHA-256 over everything that decides what a fit gives: the model's settings and first weights, data, training,
+    seed, versions."""
     digest = hashlib.sha256()
-    about = [type(model).__name__, asdict(training), seed, precision, train.window, val.window]
+    about = [type(model).__name__, model.settings, asdict(training), seed, precision, train.window, val.window]
     about += [
         torch.__version__,
         transformers.__version__,
         [n for n, p in model.named_parameters() if p.requires_grad],
     ]
-    digest.update(json.dumps(about).encode())
+    digest.update(json.dumps(about, default=str).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
@@ -282,25 +161,12 @@ def _key(
     return digest.hexdigest()
 
 
-def _write_json(path: Path, content: dict) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    os.replace(partial, path)
-
-
-def _read_json(path: Path) -> dict:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-
-
 def _finished(folder: Path, key: str, model: nn.Module) -> FitResult | None:
-    record = _read_json(folder / FIT)
+    record = read_json(folder / FIT)
     if record.get("key") != key:
         return None
     try:
-        model.load_state_dict(_read_weights(folder / WEIGHTS))
+        model.load_state_dict(read_weights(folder / WEIGHTS))
     except CheckpointError:
         return None  # the record outlived its weights: train again
     names = ("history", "best_epoch", "seconds", "peak_memory_mb", "precision")
@@ -310,7 +176,7 @@ def _finished(folder: Path, key: str, model: nn.Module) -> FitResult | None:
 def _last_complete(checkpoints: Path) -> str | None:
     """The newest checkpoint that was written to its end (its ``trainer_state.json`` comes last), or None."""
     found = sorted(checkpoints.glob("checkpoint-*"), key=lambda path: -int(path.name.split("-")[1]))
-    return next((str(path) for path in found if _read_json(path / "trainer_state.json")), None)
+    return next((str(path) for path in found if read_json(path / "trainer_state.json")), None)
 
 
 def _history(log: list[dict]) -> list[dict]:
@@ -331,7 +197,7 @@ def _history(log: list[dict]) -> list[dict]:
 
 def _clip_metrics(val: WindowSet):
     def metrics(prediction) -> dict[str, float]:
-        probabilities = _mean_over_windows(_softmax(prediction.predictions), val.clip_index)
+        probabilities = mean_over_windows(softmax(prediction.predictions), val.clip_index)
         right = probabilities.argmax(1) == val.labels
         # Validation sets are small and accuracies tie: among equals the surer one wins, by less than one clip.
         surety = np.take_along_axis(probabilities, val.labels[:, None], axis=1).mean()
@@ -340,7 +206,14 @@ def _clip_metrics(val: WindowSet):
     return metrics
 
 
-def _arguments(folder: Path, training: Training, seed: int, precision: str) -> TrainingArguments:
+def steps_per_epoch(clips: int, batch_size: int) -> int:
+    """Steps in which `clips` training clips are fed. A rest of a single clip is left out of an epoch (another one each
+    time): batch normalisation cannot work with one, and a step on one clip teaches little."""
+    whole, rest = divmod(clips, batch_size)
+    return max(1, whole + (rest > 1))
+
+
+def _arguments(folder: Path, training: Training, seed: int, precision: str, clips: int) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=training.epochs,
@@ -368,6 +241,7 @@ def _arguments(folder: Path, training: Training, seed: int, precision: str) -> T
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_pin_memory=default_device() == "cuda",
+        dataloader_drop_last=clips % training.batch_size == 1,  # see steps_per_epoch
         label_names=["labels"],
     )
 
@@ -425,26 +299,25 @@ def fit(
     train.train, train.seed = True, seed
     key = _key(model, train, val, training, seed, precision)
     checkpoints = folder / "checkpoints"
-    if resume and (done := _finished(folder, key, model)):
-        return done
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not resume or _read_json(checkpoints / "key.json").get("key") != key:
+        with FileLock(folder / ".lock"):  # whoever trains the same model meanwhile waits here, and finds it finished
+            if resume and (done := _finished(folder, key, model)):
+                return done
+            if not resume or read_json(checkpoints / "key.json").get("key") != key:
+                shutil.rmtree(checkpoints, ignore_errors=True)
+                checkpoints.mkdir()
+                write_json(checkpoints / "key.json", {"key": key})
+            result = _train(model, train, val, training, seed, checkpoints, progress, precision, callbacks)
+            save_model(result.model, folder)
+            about = {f: getattr(result, f) for f in ("history", "best_epoch", "seconds", "peak_memory_mb", "precision")}
+            write_json(folder / FIT, {"key": key, **about})
             shutil.rmtree(checkpoints, ignore_errors=True)
-            checkpoints.mkdir()
-            _write_json(checkpoints / "key.json", {"key": key})
-        result = _train(model, train, val, training, seed, checkpoints, progress, precision, callbacks)
-        save_model(result.model, folder)
-        record = {
-            f: getattr(result, f) for f in ("history", "best_epoch", "seconds", "peak_memory_mb", "precision")
-        }
-        _write_json(folder / FIT, {"key": key, **record})
     except OSError as error:
         raise RunError(
             f"cannot write the training to {folder}: {error.strerror or error}. "
             "Free some space, or choose another place with GENRE_UTILS_RUNS."
         ) from error
-    shutil.rmtree(checkpoints, ignore_errors=True)
     return result
 
 
@@ -456,7 +329,7 @@ def _train(model, train, val, training, seed, checkpoints: Path, progress, preci
         set_seed(seed)
         trainer = _Trainer(
             model=model,
-            args=_arguments(checkpoints, training, seed, precision),
+            args=_arguments(checkpoints, training, seed, precision, len(train)),
             train_dataset=train,
             eval_dataset=val,
             compute_metrics=_clip_metrics(val),
@@ -478,70 +351,12 @@ def _train(model, train, val, training, seed, checkpoints: Path, progress, preci
                 model.__dict__.pop(name, None)
     history = _history(trainer.state.log_history)
     best_step = trainer.state.best_global_step or trainer.state.global_step
-    steps_per_epoch = math.ceil(len(train) / (training.batch_size * max(1, trainer.args.n_gpu)))
+    steps = steps_per_epoch(len(train), training.batch_size * max(1, trainer.args.n_gpu))
     return FitResult(
         model=model.eval(),
         history=history,
-        best_epoch=round(best_step / steps_per_epoch),
+        best_epoch=round(best_step / steps),
         seconds=sum(entry["seconds"] for entry in history),
         peak_memory_mb=torch.cuda.max_memory_allocated() / 2**20 if on_gpu else watcher.peak_mb,
         precision=precision,
     )
-
-
-def save_model(model: nn.Module, folder: Path | str, meta: dict | None = None) -> Path:
-    """Write ``model.safetensors`` and ``config.json`` (architecture, settings, `meta`);
-    :func:`load_model` reads them.
-
-    `meta` is anything JSON can hold: the genres, the window, the profile.
-    """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / "model.partial"
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    partial.write_bytes(save(weights))  # not save_file(): only its owner could read that file
-    os.replace(partial, folder / WEIGHTS)
-    about = {"architecture": type(model).__name__, "settings": model.settings, "meta": meta or {}}
-    _write_json(folder / CONFIG, about)
-    return folder
-
-
-def _read_weights(path: Path) -> dict[str, torch.Tensor]:
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{path} cannot be read as safetensors ({error}): train the model again, or copy the file again"
-        ) from error
-
-
-def load_model(folder: Path | str) -> nn.Module:
-    """The model that :func:`save_model` wrote to `folder`, in eval mode, with its ``meta`` as an attribute.
-
-    Raises
-    ------
-    CheckpointError
-        If a file is missing or corrupt, or the weights belong to another architecture; the message names the
-        file and says what to do.
-    """
-    folder = Path(folder)
-    about = _read_json(folder / CONFIG)
-    name = about.get("architecture")
-    if name not in ARCHITECTURES:
-        raise CheckpointError(
-            f"{folder / CONFIG} is missing or describes no model of this book: "
-            "run the chapter that trains it, or point to the folder that save_model wrote"
-        )
-    weights = _read_weights(folder / WEIGHTS)
-    try:
-        cls = ARCHITECTURES[name]
-        model = getattr(cls, "from_settings", lambda settings: cls(**settings))(about["settings"])
-        model.load_state_dict(weights)
-    except (RuntimeError, TypeError, KeyError, ValueError) as error:
-        first = [line.strip() for line in str(error).splitlines() if line.strip()][:2]
-        raise CheckpointError(
-            f"{folder / WEIGHTS} holds weights of another architecture than the {name} that {CONFIG} describes "
-            f"({' '.join(first)[:200]}): copy both files from one training, or train it again"
-        ) from error
-    model.meta = about.get("meta", {})
-    return model.eval()

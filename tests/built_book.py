@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from genre_utils.pages import build_book, toc_pages
+from genre_utils.publish.pages import build_book, toc_pages
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -10,7 +10,7 @@ import soundfile as sf
 
 from genre_utils.audio import encode_mp3, load_audio
 from genre_utils.corpora import Clip, Corpus
-from genre_utils.corpora.audit import (
+from genre_utils.experiments.audit import (
     AuditReport,
     Pair,
     Suspect,

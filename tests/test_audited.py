@@ -13,7 +13,7 @@ from genre_utils.audio import load_audio
 from genre_utils.audited import HALVES, SYNTHETIC, Audited, Finding
 from genre_utils.corpora import Clip, Corpus
 from genre_utils.errors import RunError
-from genre_utils.runs import origin
+from genre_utils.records import origin
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import pytest
 from bs4 import BeautifulSoup
 from built_book import ROOT, build, require_chapters
 
-from genre_utils.address import repository_url
-from genre_utils.pages import missing_from, toc_pages
+from genre_utils.publish.address import repository_url
+from genre_utils.publish.pages import missing_from, toc_pages
 
 PAGES = toc_pages(ROOT)
 CHAPTERS = [name for name in PAGES if name.startswith("chapters/")]

@@ -11,7 +11,7 @@ import pytest
 from built_book import ROOT, build, require_chapters
 from chromium import needs_chromium, start_chromium
 
-from genre_utils.pages import toc_pages
+from genre_utils.publish.pages import toc_pages
 
 PAGES = toc_pages(ROOT)
 CHAPTERS = [name for name in PAGES if name.startswith("chapters/")]

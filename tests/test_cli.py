@@ -255,7 +255,7 @@ def test_wrong_usage_exits_2_with_a_message(checkout, arguments, message, call):
 
 
 def test_help_answers_without_loading_torch():
-    source = "import sys, genre_utils.cli; sys.exit('torch' in sys.modules or 'librosa' in sys.modules)"
+    source = "import sys, genre_utils.publish.cli; sys.exit('torch' in sys.modules or 'librosa' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", source], check=False, timeout=60).returncode == 0
 
 

@@ -104,7 +104,7 @@ def test_a_protocol_of_the_studys_own_is_not_taken_for_the_books():
 
 
 def test_the_page_is_that_of_the_records(table):
-    from genre_utils.results import between_marks, linked
+    from genre_utils.publish.results import between_marks, linked
 
     text = (ROOT / "book" / "ledger.md").read_text(encoding="utf-8")
     assert between_marks(text) == ledger.page(table, linked), (

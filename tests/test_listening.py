@@ -12,7 +12,7 @@ from chromium import needs_chromium, start_chromium
 from PIL import Image
 
 from genre_utils import evaluation, plots
-from genre_utils.predict import score_windows
+from genre_utils.publish.predict import score_windows
 from genre_utils.profiles import GENRES
 
 RATE_HZ = 22_050

@@ -14,7 +14,7 @@ from transformers import Wav2Vec2ForPreTraining
 
 from genre_utils.errors import CheckpointError, GenreError
 from genre_utils.models.wav2vec import load_backbone, small_config
-from genre_utils.pretrain import (
+from genre_utils.models.pretraining import (
     COLUMNS,
     RATE_HZ,
     Auxiliary,

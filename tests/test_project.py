@@ -14,11 +14,11 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from genre_utils.address import change_address, project_files, repository_url
+from genre_utils.publish.address import change_address, project_files, repository_url
 from genre_utils.errors import RunError
 from genre_utils.evaluation import wilson
-from genre_utils.pages import toc_pages
-from genre_utils.results import between_marks, results_markdown, write_results
+from genre_utils.publish.pages import toc_pages
+from genre_utils.publish.results import between_marks, results_markdown, write_results
 
 try:
     import tomllib

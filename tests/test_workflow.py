@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from genre_utils import book, cli
 from genre_utils.errors import RunError
 from genre_utils.profiles import BACKBONE_VARIABLE, SPLIT_VARIABLE, get_profile
-from genre_utils.results import matrix_frame, matrix_markdown
+from genre_utils.publish.results import matrix_frame, matrix_markdown
 
 #: Stands in for the project's Python: says what it was asked, and leaves empty files where a run leaves its records.
 STUB = """#!{python}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -79,6 +79,22 @@ class Corpus:
         index = {genre: i for i, genre in enumerate(self.genres)}
         return np.array([index[self[clip_id].genre] for clip_id in ids], dtype=np.int64)
 
+    def of_genres(self, genres: tuple[str, ...]) -> Corpus:
+        """The clips of some genres, with what is known of their faults."""
+        if genres == self.genres:
+            return self
+        clips = tuple(clip for clip in self.clips if clip.genre in genres)
+        ids = {clip.id for clip in clips} | {clip for clip in self.excluded if clip.split(".")[0] in genres}
+        faults = {}
+        for kind, known in self.faults.items():
+            if isinstance(known, dict):
+                faults[kind] = {clip: what for clip, what in known.items() if clip in ids}
+            else:
+                groups = (type(group)(clip for clip in group if clip in ids) for group in known)
+                faults[kind] = [group for group in groups if len(group) > 1]
+        excluded = {clip: why for clip, why in self.excluded.items() if clip in ids}
+        return replace(self, clips=clips, excluded=excluded, faults=faults, genres=genres)
+
     def frame(self) -> pd.DataFrame:
         """One row a clip: id, genre, artist, recording, path."""
         return pd.DataFrame(
@@ -104,14 +120,14 @@ def load_corpus(profile: Profile, *, progress: bool = True) -> Corpus:
     CorpusError
         If the clips cannot be found; the message says where they were looked for and how to get them.
     """
+    from genre_utils.corpora import gtzan
+
     if profile.corpus == "synthetic":
         from genre_utils.corpora.synthetic import synthetic_corpus
 
-        return synthetic_corpus(
-            profile.clips_per_genre, profile.clip_s, seed=profile.corpus_seed, progress=progress
-        )
-    from genre_utils.corpora import gtzan
-
-    if profile.corpus == "gtzan-mini":
-        return gtzan.gtzan_mini(progress=progress)
-    return gtzan.gtzan_full()
+        corpus = synthetic_corpus(profile.clips_per_genre, profile.clip_s, seed=profile.corpus_seed, progress=progress)
+    elif profile.corpus == "gtzan-mini":
+        corpus = gtzan.gtzan_mini(progress=progress)
+    else:
+        corpus = gtzan.gtzan_full()
+    return corpus.of_genres(profile.genres)

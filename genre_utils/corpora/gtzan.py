@@ -16,6 +16,8 @@ import zipfile
 from functools import lru_cache
 from pathlib import Path
 
+from filelock import FileLock
+
 from genre_utils.audio import file_sha256
 from genre_utils.corpora import Clip, Corpus
 from genre_utils.corpora.faults import gtzan_faults
@@ -168,18 +170,21 @@ def fetch_gtzan_mini(
     archive = target.with_name(target.name + ".zip.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _download(url, archive, progress)
-        try:
-            _unpack(archive, target, listing)
-        except CorpusError:
-            archive.unlink(missing_ok=True)  # a wrong archive is no use to continue from
-            raise
+        with FileLock(target.with_name(target.name + ".lock")):  # of two first runs at once, the second finds the clips
+            if target.is_dir() and all(_find(target, clip_id) for clip_id in listing):
+                return target
+            _download(url, archive, progress)
+            try:
+                _unpack(archive, target, listing)
+            except CorpusError:
+                archive.unlink(missing_ok=True)  # a wrong archive is no use to continue from
+                raise
+            archive.unlink(missing_ok=True)
     except OSError as error:
         raise CacheError(
             f"cannot write {target}: {error.strerror or error}. Free some space (the archive needs 300 MB), or "
             "choose another place with the environment variable GENRE_UTILS_HOME."
         ) from error
-    archive.unlink(missing_ok=True)
     return target
 
 

@@ -1,4 +1,4 @@
-"""Where the weights of a backbone come from: a folder, the Hub, a fairseq file, or a bundle of torchaudio."""
+"""Where the weights of a backbone come from: the package, a folder, the Hub, or a fairseq file."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from transformers import (
     AutoConfig,
     AutoModel,
     PreTrainedModel,
-    Wav2Vec2Config,
     Wav2Vec2ForPreTraining,
-    Wav2Vec2Model,
 )
 from transformers.utils import logging as library_logging
 
@@ -25,8 +23,6 @@ from genre_utils.paths import package_data
 
 #: Names of weights a checkpoint may lack: only masking in training uses them.
 OPTIONAL_WEIGHTS = {"masked_spec_embed"}
-#: How a bundle of torchaudio is named, for example ``torchaudio:WAV2VEC2_BASE``.
-TORCHAUDIO = "torchaudio:"
 
 
 @contextmanager
@@ -166,29 +162,6 @@ def hub_folder(repo: str, revision: str | None = None) -> Path:
         ) from error
 
 
-def from_torchaudio(bundle: str) -> PreTrainedModel:
-    """The encoder of a pipeline bundle of torchaudio, for example ``WAV2VEC2_BASE`` (downloads its weights).
-
-    Raises
-    ------
-    CheckpointError
-        If there is no such bundle, it is no wav2vec 2.0, or its weights cannot be had.
-    """
-    import torchaudio
-
-    known = [name for name in dir(torchaudio.pipelines) if name.startswith("WAV2VEC2_") and "ASR" not in name]
-    if bundle not in known:
-        raise CheckpointError(f"torchaudio has no wav2vec 2.0 bundle {bundle!r}: choose one of {', '.join(known)}")
-    try:
-        theirs = getattr(torchaudio.pipelines, bundle).get_model()
-    except Exception as error:  # urllib, torch.hub and torch raise different kinds
-        raise CheckpointError(
-            f"the weights of torchaudio's {bundle} could not be downloaded ({type(error).__name__}: {error}). "
-            "Run it again, or choose backbone 'shipped', which works offline."
-        ) from error
-    return convert_torchaudio(theirs)
-
-
 def _locate(name: str, revision: str | None) -> Path:
     """The folder or fairseq file that `name` means, downloaded if need be."""
     if name == "shipped":
@@ -205,15 +178,12 @@ def _locate(name: str, revision: str | None) -> Path:
     if re.fullmatch(r"[\w.-]+/[\w.-]+", name):
         return hub_folder(name, revision)
     raise CheckpointError(
-        f"no backbone {name!r}: give 'shipped', a folder, a fairseq file (.pt), torchaudio:WAV2VEC2_BASE, or a Hub "
-        "name such as facebook/wav2vec2-base"
+        f"no backbone {name!r}: give 'shipped', a folder, a fairseq file (.pt), or a Hub name such as facebook/wav2vec2-base"
     )
 
 
 def load_encoder(name: str, revision: str | None = None) -> PreTrainedModel:
     """The raw-audio encoder that `name` means; see :func:`genre_utils.models.wav2vec.load_backbone`."""
-    if name.startswith(TORCHAUDIO):
-        return from_torchaudio(name.removeprefix(TORCHAUDIO))
     path = _locate(name, revision)
     return load_fairseq(path).wav2vec2 if path.suffix == ".pt" else from_folder(path, name)
 
@@ -221,10 +191,8 @@ def load_encoder(name: str, revision: str | None = None) -> PreTrainedModel:
 def load_pretraining_model(name: str, revision: str | None = None) -> Wav2Vec2ForPreTraining | None:
     """The wav2vec 2.0 that `name` means with its quantiser, in float32; None if it comes without one.
 
-    HuBERT, WavLM and data2vec-audio never had one, torchaudio does not keep it, and not every checkpoint does.
+    HuBERT, WavLM and data2vec-audio never had one, and not every checkpoint does.
     """
-    if name.startswith(TORCHAUDIO):
-        return None
     path = _locate(name, revision)
     if path.suffix == ".pt":
         return load_fairseq(path)
@@ -236,45 +204,3 @@ def load_pretraining_model(name: str, revision: str | None = None) -> Wav2Vec2Fo
         )
     complete = all(key.split(".")[-1] in OPTIONAL_WEIGHTS for key in info["missing_keys"])
     return model.eval() if complete else None
-
-
-def convert_torchaudio(theirs: torch.nn.Module) -> Wav2Vec2Model:
-    """A :class:`torchaudio.models.Wav2Vec2Model` as the library's model: same weights, same states.
-
-    Some bundles come wrapped in a module that normalises the input, which :class:`Backbone` does anyhow.
-    """
-    theirs = getattr(theirs, "model", theirs)
-    transformer = theirs.encoder.transformer
-    block, convolutions = transformer.layers[0], theirs.feature_extractor.conv_layers
-    position = transformer.pos_conv_embed.conv
-    config = Wav2Vec2Config(
-        conv_dim=[layer.conv.out_channels for layer in convolutions],
-        conv_kernel=[layer.conv.kernel_size[0] for layer in convolutions],
-        conv_stride=[layer.conv.stride[0] for layer in convolutions],
-        conv_bias=convolutions[0].conv.bias is not None,
-        feat_extract_norm="group" if convolutions[1].layer_norm is None else "layer",
-        do_stable_layer_norm=bool(block.layer_norm_first),
-        hidden_size=block.attention.embed_dim,
-        num_hidden_layers=len(transformer.layers),
-        num_attention_heads=block.attention.num_heads,
-        intermediate_size=block.feed_forward.intermediate_dense.out_features,
-        num_conv_pos_embeddings=position.kernel_size[0],
-        num_conv_pos_embedding_groups=position.groups,
-    )
-    model = Wav2Vec2Model(config)
-    renames = (
-        (r"^encoder\.feature_projection\.", "feature_projection."),
-        (r"^encoder\.transformer\.", "encoder."),
-        (r"\.weight_g$", ".parametrizations.weight.original0"),
-        (r"\.weight_v$", ".parametrizations.weight.original1"),
-    )
-    weights = {"masked_spec_embed": model.masked_spec_embed.detach()}  # torchaudio does not keep it
-    for name, tensor in theirs.state_dict().items():
-        for pattern, replacement in renames:
-            name = re.sub(pattern, replacement, name)
-        weights[name] = tensor
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise CheckpointError(f"torchaudio's model is laid out otherwise than a wav2vec 2.0: {error}") from error
-    return model.eval()

@@ -13,6 +13,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel, Wav2Vec2Config
 
 from genre_utils.errors import GenreError
+from genre_utils.identity import backbone_label
 from genre_utils.models import sources
 from genre_utils.paths import package_data
 
@@ -156,8 +157,7 @@ def load_backbone(name: str = "shipped", revision: str | None = None, seed: int 
     ----------
     name : str
         ``"shipped"`` (the book's own), ``"random"`` (the same network, untrained), a folder, a fairseq checkpoint
-        (``….pt``), a bundle of torchaudio (``torchaudio:WAV2VEC2_BASE``), or the Hub name of any raw-audio
-        encoder of the library, such as ``facebook/wav2vec2-base``.
+        (``….pt``), or the Hub name of any raw-audio encoder of the library, such as ``facebook/wav2vec2-base``.
     revision : str, optional
         Commit of a Hub model.
     seed : int, optional
@@ -171,7 +171,7 @@ def load_backbone(name: str = "shipped", revision: str | None = None, seed: int 
     if name == "random":
         return random_backbone(seed or 0)
     model = sources.load_encoder(name, revision)
-    return Backbone(model, name).eval()
+    return Backbone(model, backbone_label(name, revision)).eval()
 
 
 def random_backbone(seed: int, like: Backbone | None = None) -> Backbone:

@@ -17,7 +17,6 @@ from genre_utils.plots.audio import (
     waveform_and_mel,
     wrong_rate,
 )
-from genre_utils.plots.audit import leakage_bars, replica_pair, similarity_histogram, split_bars
 from genre_utils.plots.comparison import (
     accuracy_intervals,
     confusion,
@@ -32,6 +31,7 @@ from genre_utils.plots.comparison import (
     seeds_strip,
 )
 from genre_utils.plots.display import image_html, interactive, listen_and_look, player, players, show
+from genre_utils.plots.leakage import leakage_bars, replica_pair, similarity_histogram, split_bars
 from genre_utils.plots.learning import (
     data_efficiency,
     forgetting,

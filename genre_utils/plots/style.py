@@ -25,7 +25,7 @@ CONTESTANT_COLOURS = {
     "SVM on 57 statistics": "#E69F00",
     "CNN from scratch": "#0072B2",
 }
-#: Short names for axes; :data:`genre_utils.runs.TITLES` has the long ones.
+#: Short names for axes; :data:`genre_utils.records.TITLES` has the long ones.
 APPROACH_LABELS = {"svm": "SVM", "cnn": "CNN", "head-only": "head only", "full": "fine-tuned"}
 
 #: Paul Tol's "muted" scheme (personal.sron.nl/~pault), nine hues and a grey, safe for colour-blind readers.

@@ -1,0 +1,63 @@
+"""How every chapter begins: check the parameters, set the style, say in which world we are."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import warnings
+
+from genre_utils.device import cores, default_device
+from genre_utils.identity import Identity, identity
+
+# tqdm asks for ipywidgets, which the book does without: its plain bars are what we want.
+warnings.filterwarnings("ignore", message="IProgress not found")
+
+
+def device_line() -> str:
+    """Device and versions in one line, for the first cell of a chapter."""
+    import torch
+    import torchaudio
+    import transformers
+
+    device = default_device()
+    name = torch.cuda.get_device_name() if device == "cuda" else f"{cores()} cores"
+    versions = f"torch {torch.__version__}, torchaudio {torchaudio.__version__}, transformers {transformers.__version__}"
+    return f"{device} ({name}) · Python {platform.python_version()} · {versions}"
+
+
+def begin(profile: str, seed: object, **options: str) -> Identity:
+    """Check the parameters of a chapter, set the style of its figures, and quieten the libraries.
+
+    Parameters
+    ----------
+    profile, seed, **options
+        As in :func:`genre_utils.identity.identity`: those of the chapter's parameters cell.
+
+    Returns
+    -------
+    Identity
+        The run: its profile with the options in it, its seed, and where its files lie.
+
+    Raises
+    ------
+    ProfileError
+        If one of them does not exist; the message lists those that do.
+    """
+    from threadpoolctl import threadpool_limits
+    from transformers.utils import logging as transformers_logging
+
+    from genre_utils.plots import set_style
+
+    run = identity(profile, seed, **options)
+    set_style()
+    # NumPy's and SciPy's matrices are small here: two threads of BLAS waiting for each other take several times longer.
+    threadpool_limits(1, user_api="blas")
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    logging.getLogger("genre_utils").setLevel(logging.WARNING)
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    print(", ".join(f"{part} {value}" for part, value in run.about.items() if part in ("profile", "seed", *options)))
+    print(f"The corpus: {run.profile.about}.")
+    if run.profile.corpus == "synthetic":
+        print("Every number below is about this synthetic corpus, not about GTZAN.")
+    return run

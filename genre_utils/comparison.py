@@ -1,0 +1,262 @@
+"""Run records that may be compared: one corpus, split, backbone and protocol, several seeds, one test set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from genre_utils import evaluation
+from genre_utils.errors import RunError
+from genre_utils.evaluation import Interval
+from genre_utils.identity import Identity
+from genre_utils.records import TITLES, RunCard, own_cards, recorded_cards
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Several cards on one test set, in one order of clips.
+
+    Attributes
+    ----------
+    ids : tuple of str, length n
+    y : ndarray of int, shape (n,)
+    predicted : dict of ndarray of int, shape (n,)
+    probabilities : dict of ndarray, shape (n, k)
+    artists : list of str, length n, or None
+        For clustered intervals; None where the corpus knows none.
+    """
+
+    ids: tuple[str, ...]
+    y: np.ndarray
+    genres: tuple[str, ...]
+    predicted: dict[str, np.ndarray]
+    probabilities: dict[str, np.ndarray]
+    artists: list[str] | None
+
+    @property
+    def right(self) -> dict[str, np.ndarray]:
+        """Hits: bool, shape (n,)."""
+        return {name: p == self.y for name, p in self.predicted.items()}
+
+
+def aligned(cards: Mapping[str, RunCard]) -> Predictions:
+    """The predictions of all `cards` on their common test set.
+
+    Raises
+    ------
+    RunError
+        If two cards were scored on different clips, labels or corpora: comparing them would repeat the
+        study's mistake.
+    """
+    items = list(cards.items())
+    if not items:
+        raise RunError("there is nothing to compare: run chapters 2, 4 and 5 first")
+    first_name, first = items[0]
+    truth = {row.clip: row.genre for row in first.predictions}
+    for name, card in items[1:]:
+        other = {row.clip: row.genre for row in card.predictions}
+        if other == truth and (card.corpus.name, card.genres) == (first.corpus.name, first.genres):
+            continue
+        common = len(truth.keys() & other.keys())
+        raise RunError(
+            f"{first_name} and {name} were not scored on the same test clips of the same corpus: {len(truth)} of "
+            f"{first.corpus.name} and {len(other)} of {card.corpus.name}, {common} in common. "
+            "Run both chapters again with one profile."
+        )
+    place = {name: {clip: i for i, clip in enumerate(card.ids)} for name, card in items}
+    order = {name: [place[name][clip] for clip in first.ids] for name, _ in items}
+    return Predictions(
+        ids=first.ids,
+        y=first.y,
+        genres=tuple(first.genres),
+        predicted={name: card.predicted[order[name]] for name, card in items},
+        probabilities={name: card.probabilities[order[name]] for name, card in items},
+        artists=first.artists,
+    )
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Cards of one corpus, split, set of genres, backbone and protocol.
+
+    Attributes
+    ----------
+    runs : dict
+        Approach -> its cards by seed, in the order of :data:`genre_utils.records.TITLES`. Those that need no backbone
+        stand beside every backbone.
+    place : str
+        Folder or file they come from.
+    made_here : frozenset of (approach, seed)
+        Which of them were run on this machine, not recorded with the book.
+    """
+
+    runs: Mapping[str, Sequence[RunCard]]
+    place: str = ""
+    made_here: frozenset = field(default=frozenset(), repr=False)
+
+    @cached_property
+    def first(self) -> RunCard:
+        return next(iter(self.runs.values()))[0]
+
+    @property
+    def corpus(self) -> str:
+        return self.first.corpus.name
+
+    @property
+    def split(self) -> str:
+        """Name of the split, with backbone and protocol where they are no matter of course."""
+        cards = [card for some in self.runs.values() for card in some]
+        names = [self.first.split.name, *dict.fromkeys(card.backbone["name"] for card in cards if card.backbone)]
+        names += dict.fromkeys(f"protocol {card.protocol}" for card in cards if card.protocol != "corrected")
+        return ", ".join(names)
+
+    @property
+    def complete(self) -> bool:
+        """Whether it is all of GTZAN, so that its figures may be held against the study's."""
+        return self.corpus == "gtzan" and len(self.first.genres) == 10
+
+    @cached_property
+    def seeds(self) -> list[int]:
+        return sorted({card.seed for cards in self.runs.values() for card in cards})
+
+    @property
+    def n(self) -> int:
+        return len(self.first.predictions)
+
+    def of_seed(self, seed: int) -> dict[str, RunCard]:
+        """The card of each approach that has one with this seed."""
+        return {a: card for a, cards in self.runs.items() for card in cards if card.seed == seed}
+
+    def has(self, *approaches: str) -> bool:
+        """Whether all of them were run, on at least one seed in common."""
+        return bool(set.intersection(*({card.seed for card in self.runs.get(a, ())} for a in approaches)))
+
+    def predictions(self, *approaches: str):
+        """Predictions (seeds, clips) of each approach on the seeds they share, labels, and artists."""
+        shared = sorted(set.intersection(*({card.seed for card in self.runs[a]} for a in approaches)))
+        both = aligned({f"{a}, seed {s}": self.of_seed(s)[a] for a in approaches for s in shared})
+        rows = {a: np.stack([both.predicted[f"{a}, seed {s}"] for s in shared]) for a in approaches}
+        return rows, both.y, both.artists
+
+    def accuracy(self, approach: str) -> Interval:
+        """Mean over the seeds; interval over clips (by artist where known) and, with several, seeds."""
+        rows, y, artists = self.predictions(approach)
+        if len(rows[approach]) > 1:
+            return evaluation.over_seeds(rows[approach] == y, groups=artists)
+        return self.runs[approach][0].accuracy_by_artist
+
+    def lead(self, a: str, b: str, level: float = 0.95) -> Interval:
+        """Accuracy of `a` minus that of `b` on equal clips and seeds (`level` needs more than one seed)."""
+        rows, y, artists = self.predictions(a, b)
+        if len(rows[a]) > 1:
+            draws = 2000 if level == 0.95 else 20_000
+            return evaluation.over_seeds(rows[a] == y, rows[b] == y, artists, level=level, n=draws)
+        return evaluation.difference(evaluation.accuracy, y, rows[a][0], rows[b][0], artists)
+
+    def macro_f1(self, approach: str) -> Interval:
+        found = [card.macro_f1 for card in self.runs[approach]]
+        mean = [float(np.mean([getattr(score, part) for score in found])) for part in ("value", "low", "high")]
+        return Interval(*mean, self.n, f"{found[0].method}, mean of {len(found)} seeds")
+
+    def f1(self, approach: str, genre: str) -> Interval:
+        rows, y, _ = self.predictions(approach)
+        k = self.first.genres.index(genre)
+        counts = [(((p == k) & (y == k)).sum(), ((p == k) & (y != k)).sum(), ((p != k) & (y == k)).sum())
+                  for p in rows[approach]]  # fmt: skip
+        return evaluation.f1_interval(*np.mean(counts, axis=0))
+
+    def seconds(self, approach: str) -> float:
+        """Of the quickest run: whatever else the machine had to do only adds to it."""
+        return min(card.cost.seconds for card in self.runs[approach])
+
+    def files(self, approaches: Iterable[str]) -> str:
+        """Where the records of `approaches` lie, the first seed of each standing for all."""
+        if self.place.endswith(".json"):
+            return self.place
+        return ", ".join(f"{self.place}/{name}-seed{self.runs[name][0].seed}.json" for name in approaches)
+
+    def source(self, seed: int) -> str:
+        """Which cards of `seed` were run here and which are recorded ones, in a sentence for the page."""
+        sentences = []
+        for here, words in ((True, "from this run"), (False, "recorded earlier, with the book")):
+            cards = [c for a, c in self.of_seed(seed).items() if ((a, seed) in self.made_here) == here]
+            if cards:
+                titles, dates = ", ".join(card.title for card in cards), sorted({card.created[:10] for card in cards})
+                sentences.append(f"{titles}: {words} ({' to '.join(dict.fromkeys((dates[0], dates[-1])))})")
+        return "; ".join(sentences)
+
+
+def comparisons(cards: Iterable[RunCard], place: str = "") -> list[Comparison]:
+    """Group cards by what may be compared; those without a backbone join every group of their test clips."""
+    groups: dict[tuple, dict[str, list[RunCard]]] = {}
+    for card in sorted(cards, key=lambda card: (list(TITLES).index(card.approach), card.seed)):
+        test_set = (card.corpus.name, card.split.name, tuple(card.genres), frozenset(card.ids))
+        network = (card.backbone["fingerprint"], card.protocol) if card.backbone else None
+        groups.setdefault((test_set, network), {}).setdefault(card.approach, []).append(card)
+    made = []
+    for (test_set, network), found in groups.items():
+        if network is None and any(other == test_set and theirs for other, theirs in groups):
+            continue  # they are part of the groups with a backbone
+        made.append(Comparison({**groups.get((test_set, None), {}), **found}, place))
+    return made
+
+
+def recorded_comparisons() -> list[Comparison]:
+    """Those of every run record that comes with the book, contributed ones too."""
+    return [one for place, cards in recorded_cards().items() for one in comparisons(cards, place)]
+
+
+def of_run(run: Identity) -> Comparison:
+    """All seeds of `run`: the records made here and, for approaches and seeds not run here, those that come with the book.
+
+    Raises
+    ------
+    RunError
+        If there is none, or if they are of more than one network under one name.
+    """
+    recorded = [card for card in recorded_cards().get(f"book/results/{run.profile.name}", ()) if card.is_of(run)]
+    own = [card for card in own_cards() if card.is_of(run)]
+    found = {(card.approach, card.seed): card for card in [*recorded, *own]}  # what ran here wins
+    groups = comparisons(found.values(), f"book/results/{run.profile.name}")
+    if not groups:
+        raise RunError(f"there is no record of the run ({run}): run chapters 2, 4 and 5 first, for example with\n    {command(run)}")
+    if len(groups) > 1:
+        told = "; ".join(f"{', '.join(one.runs)}: {one.n} clips, {one.split}, {one.first.created[:10]}" for one in groups)
+        raise RunError(
+            f"the records of the run ({run}) cannot be compared with each other, since their test clips or the weights of "
+            f"their backbone differ ({told}). Run its chapters 2, 4 and 5 again:\n    {command(run)}"
+        )
+    return Comparison(groups[0].runs, groups[0].place, frozenset((card.approach, card.seed) for card in own))
+
+
+def command(run: Identity) -> str:
+    """The command line that makes the records of `run`."""
+    options = " ".join(f"--{name} {value}" for name, value in run.parameters().items() if value not in ("", 0))
+    return f"python -m genre_utils run {options} --chapters 2,4,5"
+
+
+def against_recorded(run: Identity) -> pd.DataFrame:
+    """One row for each approach that ran here and has a recorded twin on the same clips: both accuracies, how many clips
+    are judged otherwise, and whether that is more than chance (exact McNemar test of which run is right)."""
+
+    def of_seed(cards: Iterable[RunCard]) -> dict[str, RunCard]:
+        return {card.approach: card for card in cards if card.seed == run.seed and card.is_of(run)}
+
+    here, then = of_seed(own_cards()), of_seed(recorded_cards().get(f"book/results/{run.profile.name}", ()))
+    rows = {}
+    for approach in (name for name in TITLES if name in here and name in then):
+        pair = {"here": here[approach], "recorded": then[approach]}
+        if set(pair["here"].ids) != set(pair["recorded"].ids):
+            continue
+        both = aligned(pair)
+        rows[here[approach].title] = {
+            "this run": str(here[approach].accuracy),
+            "recorded": str(then[approach].accuracy),
+            "clips judged otherwise": f"{(both.predicted['here'] != both.predicted['recorded']).sum()} of {len(both.ids)}",
+            "p": evaluation.mcnemar(*both.right.values())["p"],
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")

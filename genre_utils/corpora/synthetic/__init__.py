@@ -1,0 +1,247 @@
+"""The embedded corpus: GTZAN's layout, composed and rendered on this machine, with planted faults.
+
+Ten genres follow the written-down rules of :mod:`genre_utils.corpora.synthetic.styles`; fictional artists have a style
+and a sound of their own; recordings are degraded as GTZAN's were. Replicas, second excerpts of one recording,
+wrong labels and unusable files are planted with their truth table, so that the audit can be checked.
+The notes are played by the SoundFont that ``pretty_midi`` carries (TimGM6mb by Tim Brechbill, GPL-2; it is
+used where it is installed, not copied into the book).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import soundfile as sf
+from filelock import FileLock
+from joblib import Parallel, delayed
+from tqdm.auto import tqdm
+
+from genre_utils import paths
+from genre_utils.corpora import Clip, Corpus
+from genre_utils.corpora.synthetic import composer, renderer, styles
+from genre_utils.corpora.synthetic.renderer import RATE_HZ, produce, render
+from genre_utils.device import cores
+from genre_utils.errors import CorpusError
+from genre_utils.profiles import GENRES
+
+#: Chance that an artist takes a trait from a neighbouring genre: what makes the corpus hard.
+BORROW = 0.02
+#: Planted faults as shares of the clips; GTZAN's own are 5 % exact replicas and 2 % further excerpts.
+REPLICAS, SAME_RECORDING, MISLABELLED = 0.03, 0.02, 0.02
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one clip comes about: everything that its bytes depend on."""
+
+    id: str
+    genre: str  # the folder, that is: the label
+    artist: composer.Artist
+    recording: str
+    seed: tuple[int, ...]
+    offset_s: float = 0.0
+    copy: str = "none"  # "none", "exact", or "re-recorded": the same excerpt through another chain
+    damage: str = "none"  # "none", "truncated" or "silent"
+
+
+def _artist_sizes(n: int) -> list[int]:
+    """Clips per artist: uneven, as in GTZAN (Bob Marley sings 35 of its 100 reggae clips)."""
+    shares = 1 / (np.arange(26) + 3.0)  # the largest has about an eighth of the clips
+    sizes = np.floor(shares / shares.sum() * n).astype(int)
+    sizes[: n - sizes.sum()] += 1
+    return [int(size) for size in sizes if size]
+
+
+def plan_corpus(clips_per_genre: int, clip_s: float, seed: int) -> tuple[list[Plan], dict]:
+    """The plan of every clip and the truth table of the planted faults."""
+    plans: list[Plan] = []
+    for g, genre in enumerate(GENRES):
+        number = 0
+        for a, size in enumerate(_artist_sizes(clips_per_genre)):
+            artist = composer.make_artist(genre, np.random.default_rng([seed, g, a]), borrow=BORROW)
+            artist = replace(artist, name=f"{artist.name} ({genre} {a + 1})")
+            for _ in range(size):
+                key = (seed, g, a, number)
+                recording = f"{artist.name}: {composer.title(np.random.default_rng(key))}"
+                plans.append(Plan(f"{genre}.{number:05d}", genre, artist, recording, key))
+                number += 1
+    return _plant_faults(plans, clip_s, np.random.default_rng([seed, 77]))
+
+
+def _plant_faults(plans: list[Plan], clip_s: float, rng: np.random.Generator) -> tuple[list[Plan], dict]:
+    by_id = {plan.id: plan for plan in plans}
+    total = len(plans)
+    count = {kind: max(1, round(share * total)) for kind, share in
+             {"replicas": REPLICAS, "same": SAME_RECORDING, "mislabelled": MISLABELLED}.items()}
+    free = [str(clip_id) for clip_id in rng.permutation(list(by_id))]
+    faults: dict = {"replicas": [], "same_recording": [], "mislabelled": {}, "unusable": {}}
+
+    def partner(plan: Plan) -> str | None:
+        """A free clip of the same artist, else of the same genre, to be overwritten."""
+        for same in (lambda p: p.artist == plan.artist, lambda p: p.genre == plan.genre):
+            for clip_id in free:
+                if same(by_id[clip_id]):
+                    free.remove(clip_id)
+                    return clip_id
+        return None
+
+    def double(kind: str, groups: list, **changes) -> None:
+        original = by_id[free.pop()]
+        if kind == "other label":  # GTZAN's metal.00058 is rock.00016
+            neighbour = str(rng.choice(styles.STYLES[original.genre].neighbours))
+            double_id = next((c for c in free if by_id[c].genre == neighbour), None)
+            if double_id:
+                free.remove(double_id)
+        else:
+            double_id = partner(original)
+        if double_id is None:
+            return
+        label = by_id[double_id].genre
+        by_id[double_id] = replace(original, id=double_id, genre=label, **changes)
+        groups.append(sorted((original.id, double_id)))
+
+    for number in range(count["replicas"]):
+        kind = "other label" if number == 0 else "same label"
+        double(kind, faults["replicas"], copy="exact" if number % 2 == 0 else "re-recorded")
+    for _ in range(count["same"]):
+        double("same label", faults["same_recording"], offset_s=clip_s + 3.0)
+    for _ in range(count["mislabelled"]):
+        plan = by_id[free.pop()]
+        true = str(rng.choice([genre for genre in GENRES if genre != plan.genre]))
+        other = composer.make_artist(true, np.random.default_rng([*plan.seed, 5]), borrow=0.0)
+        by_id[plan.id] = replace(plan, artist=replace(other, name=f"{other.name} ({true}, misfiled)"))
+        by_id[plan.id] = replace(by_id[plan.id], recording=f"{by_id[plan.id].artist.name}: Demo")
+        faults["mislabelled"][plan.id] = true
+    jazz = next((c for c in free if c.startswith("jazz.")), free[-1])  # in honour of GTZAN's jazz.00054
+    reggae = next((c for c in free if c.startswith("reggae.")), free[-2])  # and of its reggae.00086
+    by_id[jazz] = replace(by_id[jazz], damage="truncated")
+    by_id[reggae] = replace(by_id[reggae], damage="silent")
+    faults["unusable"] = {jazz: "truncated: the file ends after a fraction of a second",
+                          reggae: "silent after its first seconds"}
+    return [by_id[plan.id] for plan in plans], faults
+
+
+def clip_wave(plan: Plan, clip_s: float) -> np.ndarray:
+    """The samples of one planned clip, float32 mono at 22,050 Hz."""
+    piece = composer.compose(plan.artist, np.random.default_rng([*plan.seed, 1]), 2 * clip_s + 6)
+    start_s = 1.5 + plan.offset_s + float(np.random.default_rng([*plan.seed, 2]).uniform(0, 1.2))
+    if plan.copy == "re-recorded":
+        start_s += 0.35  # another transfer of the same record starts a moment later
+    chain = [*plan.seed, 3] + ([1] if plan.copy == "re-recorded" or plan.offset_s else [])
+    wave = produce(render(piece, start_s, clip_s), plan.artist.production, np.random.default_rng(chain))
+    if plan.damage == "silent":
+        wave[round(0.2 * len(wave)):] *= 1e-5
+    return wave
+
+
+def _write(plan: Plan, clip_s: float, root: str) -> tuple[str, str]:
+    """Render one clip to its file (atomically) and return its id and SHA-256."""
+    path = Path(root) / plan.genre / f"{plan.id}.wav"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".part")
+    sf.write(partial, clip_wave(plan, clip_s), RATE_HZ, subtype="PCM_16", format="WAV")
+    if plan.damage == "truncated":
+        with open(partial, "r+b") as file:  # the header still promises the whole clip
+            file.truncate(44 + 2 * RATE_HZ // 4)
+    os.replace(partial, path)
+    return plan.id, hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _recipe() -> str:
+    """A digest of the rules and the renderer: a change of either makes a new corpus."""
+    digest = hashlib.sha256()
+    for module in (styles, composer, renderer):
+        digest.update(Path(module.__file__).read_bytes())
+    digest.update(Path(__file__).read_bytes())
+    return digest.hexdigest()[:10]
+
+
+def _checksums(root: Path) -> dict[str, str]:
+    table = root / "checksums.json"
+    return json.loads(table.read_text()) if table.is_file() else {}
+
+
+def _missing(plans: list[Plan], root: Path) -> list[Plan]:
+    """Those of `plans` whose files are not there, or not as they were rendered."""
+    known = _checksums(root)
+
+    def intact(plan: Plan) -> bool:
+        path = root / plan.genre / f"{plan.id}.wav"
+        return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == known.get(plan.id)
+
+    return [plan for plan in plans if not intact(plan)]
+
+
+def _render_all(missing: list[Plan], clip_s: float, root: Path, progress: bool) -> None:
+    table, known = root / "checksums.json", _checksums(root)
+    need, free = len(missing) * (round(clip_s * RATE_HZ) * 2 + 44), shutil.disk_usage(root).free
+    if free < 1.1 * need:
+        raise CorpusError(
+            f"rendering into {root} needs {need / 1e6:.0f} MB, {free / 1e6:.0f} MB are free: "
+            "free some space or set GENRE_UTILS_HOME to another disk"
+        )
+    jobs = Parallel(n_jobs=min(8, cores()), return_as="generator_unordered")(
+        delayed(_write)(plan, clip_s, str(root)) for plan in missing
+    )
+    try:
+        for clip_id, digest in tqdm(jobs, total=len(missing), desc="rendering clips", unit="clip", disable=not progress):
+            known[clip_id] = digest
+    finally:  # whatever happens, the next call renders only what is missing
+        partial = table.with_suffix(".part")
+        partial.write_text(json.dumps(dict(sorted(known.items())), indent=0))
+        os.replace(partial, table)
+
+
+def synthetic_corpus(
+    clips_per_genre: int, clip_s: float, seed: int = 0, *, progress: bool = True, folder: Path | None = None
+) -> Corpus:
+    """Render (or find, if already rendered) the synthetic corpus.
+
+    Parameters
+    ----------
+    clips_per_genre : int
+    clip_s : float
+        Length of every clip in seconds.
+    seed : int
+        The same seed gives the same bytes on one machine; another seed other artists and pieces.
+    folder : Path, optional
+        Where to keep it; below ``data/corpora`` otherwise.
+
+    Returns
+    -------
+    Corpus
+        Files ``<genre>/<genre>.NNNNN.wav``, 22,050 Hz mono PCM-16; the truncated file is excluded by name.
+
+    Raises
+    ------
+    CorpusError
+        If a file cannot be written; files already rendered are kept and used by the next call.
+    """
+    root = Path(folder) if folder else paths.corpora_dir() / (
+        f"synthetic-{clips_per_genre}x{clip_s:g}s-seed{seed}-{_recipe()}"
+    )
+    plans, faults = plan_corpus(clips_per_genre, clip_s, seed)
+    try:
+        if _missing(plans, root):
+            root.mkdir(parents=True, exist_ok=True)
+            with FileLock(root / ".lock"):  # whoever wants the same corpus meanwhile waits here, and finds it rendered
+                _render_all(_missing(plans, root), clip_s, root, progress)
+    except OSError as error:
+        raise CorpusError(
+            f"cannot write the synthetic corpus to {root}: {error.strerror or error}. "
+            "Free some space or set GENRE_UTILS_HOME to another disk"
+        ) from error
+
+    excluded = {plan.id: faults["unusable"][plan.id] for plan in plans if plan.damage == "truncated"}
+    clips = tuple(
+        Clip(plan.id, root / plan.genre / f"{plan.id}.wav", plan.genre, plan.artist.name, plan.recording)
+        for plan in plans
+        if plan.id not in excluded
+    )
+    return Corpus("synthetic", root, clips, clip_s, RATE_HZ, excluded, faults)

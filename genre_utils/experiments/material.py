@@ -1,0 +1,91 @@
+"""What experiments share: audio, labels and split of a profile, and what a probe can be put on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+from tqdm import tqdm
+
+from genre_utils.corpora import Corpus, load_corpus
+from genre_utils.features import frozen_states, mels, waves
+from genre_utils.models.wav2vec import load_backbone, random_backbone
+from genre_utils.profiles import PROFILES, Profile
+from genre_utils.provenance import origin
+from genre_utils.records import CorpusInfo, Experiment, Trial, plain
+from genre_utils.splits import make_split
+
+RANDOM, LOG_MEL, SVM, CNN = "random weights", "log-mel statistics", "SVM on 57 statistics", "CNN from scratch"
+PRE_TRAINED = "pre-trained"
+
+
+def contestants(named: Sequence[str] = (f"{PRE_TRAINED}=shipped",)) -> dict:
+    """Pre-trained contestants from "NAME=PLACE", the book's own backbone by default."""
+    return {name: load_backbone(place) for name, _, place in (entry.partition("=") for entry in named)}
+
+
+class Material:
+    """Clips of a profile with all that is measured on them.
+
+    Parameters
+    ----------
+    profile : Profile or str
+    """
+
+    def __init__(self, profile: Profile | str, progress: bool = True):
+        self.profile, self.progress = PROFILES.get(profile, profile), progress
+        self.corpus: Corpus = load_corpus(self.profile)
+        self.split = make_split(self.corpus, self.profile)
+        self.ids = list(self.split.ids)
+        self.row = {clip: i for i, clip in enumerate(self.ids)}
+        self.y = self.corpus.labels(self.ids)
+
+    @cached_property
+    def waves(self) -> np.ndarray:
+        """(clips, samples) at 16 kHz"""
+        return waves(self.corpus, self.ids, self.profile, progress=self.progress)
+
+    def parts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rows of the training, validation and test clips."""
+        return tuple(np.array([self.row[clip] for clip in part]) for part in (self.split.train, self.split.val, self.split.test))
+
+    def states(self, backbone) -> np.ndarray:
+        """(clips, layers + 1, 2 * hidden)"""
+        window_s = self.profile.head_only.window_s
+        return frozen_states(backbone, self.waves, window_s=window_s, batch_size=16, progress=self.progress)
+
+    def log_mel(self) -> np.ndarray:
+        """(clips, 1, 2 * bands)"""
+        mel = mels(self.corpus, self.ids, self.profile, progress=self.progress)[:, 0]
+        return np.concatenate([mel.mean(-1), mel.std(-1)], axis=-1)[:, None]
+
+    def features(self, backbones: Mapping, seeds: int) -> Iterator[tuple[str, int | None, np.ndarray]]:
+        """(contestant, seed or None for all seeds, features) of everything that has frozen states or none."""
+        for name, backbone in backbones.items():
+            yield name, None, self.states(backbone)
+        yield LOG_MEL, None, self.log_mel()
+        like = next(iter(backbones.values()))
+        for seed in tqdm(range(seeds), desc=RANDOM, unit="network", disable=not self.progress):
+            yield RANDOM, seed, self.states(random_backbone(seed, like=like))
+
+    def record(self, question: str, trials: list[Trial], *, clips=None, provenance: dict | None = None, backbones=None, settings=None):
+        """The experiment on `question`, about the test clips of the split unless `clips` says which."""
+        clips = list(clips or self.split.test)
+        return Experiment(
+            question=question,
+            profile=self.profile.name,
+            corpus=CorpusInfo(name=self.corpus.name, fingerprint=self.corpus.fingerprint, clips=len(self.corpus)),
+            provenance=provenance or {"": self.split.provenance},
+            clips=clips,
+            artists=[self.corpus[clip].artist or clip for clip in clips],
+            backbones={name: backbone.fingerprint for name, backbone in (backbones or {}).items()},
+            settings=plain(settings or {}),
+            **origin(),
+            trials=trials,
+        )
+
+
+def as_marks(hits: np.ndarray) -> str:
+    """Hits as a record keeps them."""
+    return "".join("1" if hit else "0" for hit in hits)

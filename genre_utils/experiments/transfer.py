@@ -1,0 +1,93 @@
+"""Does it hold on real music? (Profile gtzan-mini, artist-grouped folds.)"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold, cross_val_score
+
+from genre_utils.experiments.material import CNN, SVM, Material, as_marks
+from genre_utils.features import MelSettings, mels, statistics
+from genre_utils.models.cnn import GenreCNN
+from genre_utils.models.probe import STRENGTHS, linear_probe
+from genre_utils.models.svm import GRID, rbf_svm
+from genre_utils.paths import runs_dir
+from genre_utils.records import Experiment, Trial
+from genre_utils.splits import fold_groups, grouped_folds
+from genre_utils.training import fit, set_seed
+from genre_utils.windows import WindowSet, predict_clips
+
+
+def measure(
+    backbones: Mapping, seeds: int = 5, progress: bool = True, folds: int = 5, cnn: bool = True
+) -> Experiment:
+    """Real clips: artist-grouped cross-validation; every clip is tested once a seed.
+
+    Layer and penalty of the probes, and the SVM's settings, are tuned by grouped cross-validation inside the
+    training side. The CNN trains from scratch for the profile's number of epochs. Seeds draw the folds, the random
+    weights and the CNN's. Without `cnn` the CNN, which takes most of the time, is left out.
+    """
+    material = Material("gtzan-mini", progress)
+    y, trials = material.y, []
+    cuts = [grouped_folds(material.corpus, folds, seed) for seed in range(seeds)]
+    number_of = dict(zip(material.corpus.ids, fold_groups(material.corpus)[0], strict=True))
+    groups = np.array([number_of[clip] for clip in material.ids])
+
+    inner = StratifiedGroupKFold(max(2, folds - 1), shuffle=True, random_state=0)
+
+    def tuning(train: np.ndarray) -> list:
+        return list(inner.split(train, y[train], groups[train]))
+
+    def score(name: str, seed: int, predict: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> None:
+        right = np.zeros(len(y), dtype=bool)
+        for fold in cuts[seed]:
+            train, test = (np.array([material.row[clip] for clip in part]) for part in (fold.train, fold.test))
+            right[test] = predict(train, test) == y[test]
+        size = len(y) - len(y) // folds
+        trials.append(Trial(contestant=name, seed=seed, labels=size, marks=as_marks(right)))
+
+    for name, only, x in material.features(backbones, seeds):
+        for seed in range(seeds) if only is None else [only]:
+            score(name, seed, lambda train, test, x=x: _tuned_probe(x, y, tuning(train), train, test))
+    x = statistics(material.corpus, material.ids, material.profile, progress=progress)
+    for seed in range(seeds):
+        score(SVM, seed, lambda train, test: _tuned_svm(x, y, tuning(train), train, test))
+    for seed in range(seeds) if cnn else ():
+        score(CNN, seed, lambda train, test, seed=seed: _trained_cnn(material, seed, train, test))
+    settings = {"tuning": "grouped cross-validation inside the training side", "cnn": vars(material.profile.cnn)}
+    provenance = cuts[0][0].provenance.replace("seed 0", f"seeds 0 to {seeds - 1}")
+    return material.record(
+        "transfer", trials, clips=material.ids, provenance={"": provenance}, backbones=backbones, settings=settings
+    )
+
+
+def _tuned_probe(x, y, cuts, train, test) -> np.ndarray:
+    found = {
+        (layer, strength): cross_val_score(linear_probe(strength), x[train, layer], y[train], cv=cuts).mean()
+        for layer in range(x.shape[1])
+        for strength in STRENGTHS
+    }
+    layer, strength = max(found, key=found.get)
+    return linear_probe(strength).fit(x[train, layer], y[train]).predict(x[test, layer])
+
+
+def _tuned_svm(x, y, cuts, train, test) -> np.ndarray:
+    search = GridSearchCV(rbf_svm(), GRID, cv=cuts).fit(x[train], y[train])
+    return search.predict(x[test])
+
+
+def _trained_cnn(material: Material, seed: int, train, test) -> np.ndarray:
+    """With eighty clips none can be spared for validation: one excerpt of each training clip stands in for it, so that
+    the last epochs win."""
+    profile, y = material.profile, material.y
+    window = MelSettings(rate_hz=profile.mel_rate_hz).frames(round(profile.cnn.window_s * profile.mel_rate_hz))
+    x = mels(material.corpus, material.ids, profile, progress=False)
+    set_seed(seed)
+    middle = (x.shape[-1] - window) // 2
+    sets = WindowSet(x[train], y[train], window), WindowSet(x[train][..., middle : middle + window], y[train])
+    folder = runs_dir() / "experiments" / "transfer" / f"cnn-{seed}-{test[0]}"
+    result = fit(
+        GenreCNN(len(material.corpus.genres)), *sets, profile.cnn, seed=seed, out_dir=folder, progress=material.progress
+    )
+    return predict_clips(result.model, x[test], window).argmax(1)

@@ -1,0 +1,172 @@
+"""Is this machine ready? Each check says what was found and, where something is amiss, what to do."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+
+from genre_utils.device import WRONG, bf16_error, cores, default_device, precision_of
+from genre_utils.errors import GenreError
+from genre_utils.paths import cache_dir, home, package_data
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report; `level` is "ok", "note" (something optional is missing) or "broken"."""
+
+    what: str
+    found: str
+    level: str = "ok"
+    remedy: str = ""
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _release(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split("+")[0].split(".")[:2])
+
+
+def check_python() -> Finding:
+    fine = (3, 10) <= sys.version_info[:2] < (3, 14)
+    remedy = "" if fine else "use Python 3.10 to 3.13, for example: make PYTHON=python3.11 book"
+    found = f"{platform.python_version()} on {platform.platform(terse=True)}"
+    return Finding("Python", found, "ok" if fine else "broken", remedy)
+
+
+def check_torch() -> Iterator[Finding]:
+    try:
+        import torch
+        import torchaudio  # noqa: F401  (importing it is the check)
+    except (ImportError, OSError, RuntimeError) as error:
+        yield Finding("torch and torchaudio", f"cannot be imported: {error}", "broken", "make setup")
+        return
+    torch_is, audio_is = _version("torch"), _version("torchaudio")
+    same = _release(torch_is) == _release(audio_is)
+    remedy = "" if same else "install both in one command: pip install torch==2.11.* torchaudio==2.11.*"
+    yield Finding("torch / torchaudio", f"{torch_is} / {audio_is}", "ok" if same else "note", remedy)
+    if torch.cuda.is_available():
+        memory_gb = torch.cuda.get_device_properties(0).total_memory / 1e9
+        yield Finding("Device", f"CUDA: {torch.cuda.get_device_name(0)}, {memory_gb:.0f} GB")
+    elif torch.backends.mps.is_available():
+        yield Finding("Device", "MPS (Apple GPU)")
+    else:
+        yield Finding(
+            "Device", f"CPU, {cores()} cores", "ok", "the profile gtzan needs a GPU: run it in Colab"
+        )
+    arithmetic = precision_of()
+    wrong = default_device() == "cpu" and arithmetic == "bf16" and bf16_error() > WRONG
+    remedy = "grouped convolutions come out wrong in it here: models that have them compute in float32" if wrong else ""
+    yield Finding("Arithmetic", arithmetic, "note" if wrong else "ok", remedy)
+
+
+def check_packages() -> Iterator[Finding]:
+    for package, fits, remedy in (
+        ("transformers", lambda v: v[0] == 5, "make setup (this book needs transformers 5)"),
+        ("librosa", lambda v: v == (0, 11), "make setup"),
+        ("papermill", lambda v: v[0] == 2, "make setup"),
+        (
+            "tinysoundfont",
+            lambda v: True,
+            "pip install --no-deps tinysoundfont (renders the synthetic corpus)",
+        ),
+        ("jupyter-book", lambda v: v[0] == 1, "pip install 'jupyter-book<2' (version 2 builds nothing here)"),
+    ):
+        found = _version(package)
+        fine = found is not None and fits(_release(found))
+        yield Finding(package, found or "not installed", "ok" if fine else "broken", "" if fine else remedy)
+
+
+def check_chromium() -> Finding:
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    driver = shutil.which("chromedriver")
+    if found and driver:
+        return Finding("Chromium", found)
+    remedy = "only the browser tests need it: apt-get install chromium chromium-driver"
+    return Finding("Chromium", "not found" if not found else "no chromedriver", "note", remedy)
+
+
+def check_corpora() -> Iterator[Finding]:
+    from genre_utils.corpora import gtzan
+
+    corpora = home() / "data" / "corpora"
+    rendered = [f.name for f in corpora.glob("synthetic*")] if corpora.is_dir() else []
+    yield Finding("Synthetic corpus", ", ".join(rendered) or "not rendered yet (the first run does it)")
+    for name, variable, load, get_it in (
+        ("gtzan-mini", "GTZAN_MINI_DIR", partial(gtzan.gtzan_mini, progress=False), "fetch gtzan-mini"),
+        ("gtzan", "GTZAN_DIR", gtzan.gtzan_full, "fetch gtzan  (says how to get it)"),
+    ):
+        if not os.environ.get(variable) and not (corpora / name.replace("-", "_")).is_dir():
+            yield Finding(name, "not here (optional)", "note", f"python -m genre_utils {get_it}")
+            continue
+        try:
+            corpus = load()
+            yield Finding(name, f"{len(corpus)} clips in {corpus.root}")
+        except GenreError as error:
+            yield Finding(name, str(error), "note", f"set {variable}, or: python -m genre_utils {get_it}")
+
+
+def check_backbone() -> Finding:
+    folder = package_data("backbone")
+    if not (folder / "model.safetensors").is_file():
+        return Finding("Shipped backbone", "missing", "broken", "git checkout -- genre_utils/data/backbone")
+    try:
+        from genre_utils.models.wav2vec import load_backbone
+
+        backbone = load_backbone("shipped")
+    except (GenreError, ImportError, OSError, ValueError) as error:
+        return Finding(
+            "Shipped backbone",
+            f"does not load: {error}",
+            "broken",
+            "git checkout -- genre_utils/data/backbone",
+        )
+    return Finding(
+        "Shipped backbone", f"fingerprint {backbone.fingerprint[:16]}, {backbone.num_layers} layers"
+    )
+
+
+def check_disk() -> Iterator[Finding]:
+    try:
+        cache = cache_dir()
+    except GenreError as error:
+        yield Finding(
+            "Working folder", str(error), "broken", "set GENRE_UTILS_HOME to a folder you may write to"
+        )
+        return
+    free_gb = shutil.disk_usage(cache).free / 1e9
+    remedy = "" if free_gb >= 3 else "free some space, or set GENRE_UTILS_HOME to another disk"
+    yield Finding("Free disk", f"{free_gb:.1f} GB at {home()}", "ok" if free_gb >= 3 else "note", remedy)
+    size_mb = sum(f.stat().st_size for f in cache.rglob("*") if f.is_file()) / 1e6
+    yield Finding("Cache", f"{size_mb:.0f} MB in {cache}")
+
+
+def examine() -> list[Finding]:
+    """Every check, in the order of the report."""
+    findings: list[Finding] = []
+    checks: tuple[Callable, ...] = (
+        check_python,
+        check_torch,
+        check_packages,
+        check_chromium,
+        check_corpora,
+        check_backbone,
+        check_disk,
+    )
+    for check in checks:
+        result = check()
+        findings += [result] if isinstance(result, Finding) else list(result)
+    if importlib.util.find_spec("nbval") is None:
+        findings.append(Finding("nbval", "not installed", "note", "make setup (only `make test` needs it)"))
+    return findings

@@ -1,0 +1,220 @@
+"""From notebooks to pages: stage the sources, let Jupyter Book build them, check what came out.
+
+Nothing here writes into the source tree: ``build/book-src/<run>/`` holds what Jupyter Book is given,
+``build/html/<run>/`` the pages.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import yaml
+
+from genre_utils.identity import Identity
+from genre_utils.paths import home
+from genre_utils.publish.run import RUN_KEY, WorkFailed, all_chapters, book_root, chapters_dir, sections
+
+_HIDDEN = {"remove-cell", "remove-output"}
+
+
+def toc_pages(root: Path) -> list[str]:
+    """Every document of ``_toc.yml``, without its ending, root first."""
+    toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
+
+    def files(node) -> list[str]:
+        if isinstance(node, list):
+            return [name for item in node for name in files(item)]
+        here = [node["file"]] if "file" in node else []
+        return here + [n for k in ("parts", "chapters", "sections") for n in files(node.get(k, []))]
+
+    return [toc["root"], *files(toc)]
+
+
+def stage(source: Path, target: Path, executed: Path | None) -> list[str]:
+    """Lay out in `target` what Jupyter Book builds; returns the chapters shown with their committed outputs.
+
+    Chapters come from `executed` where that folder has them, else from the source tree.
+    """
+    if target.exists():
+        shutil.rmtree(target)
+    keep_out = shutil.ignore_patterns("_static", "vendor", ".ipynb_checkpoints")
+    shutil.copytree(source / "book", target / "book", ignore=keep_out)
+    shutil.copytree(source / "book" / "_static", target / "_static")
+    # Jupyter Book loads every script below _static on every page. The two big libraries, which only some
+    # pages need, arrive in the site's _static through html_extra_path instead.
+    vendor = target / "_extra" / "_static"
+    shutil.copytree(source / "book" / "vendor", vendor)
+    shutil.copy2(_plotly_script(), vendor / "plotly.min.js")
+    for name in ("_config.yml", "_toc.yml"):
+        shutil.copy2(source / name, target / name)
+
+    (target / "chapters").mkdir()
+    notebooks, committed = {}, []
+    for chapter in all_chapters(source):
+        fresh = executed / chapter.path.name if executed else None
+        if not (fresh and fresh.is_file()):
+            fresh, _ = chapter.path, committed.append(chapter.name)
+        notebooks[chapter.name] = nbformat.read(fresh, as_version=4)
+    (target / "book" / "timing.md").write_text(timing_page(notebooks), encoding="utf-8")
+    for name, nb in notebooks.items():
+        nbformat.write(_for_the_page(nb), target / "chapters" / f"{name}.ipynb")
+    return committed
+
+
+def _plotly_script() -> Path:
+    import plotly
+
+    return Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+
+
+def _for_the_page(nb):
+    """Take out what belongs to one machine, hide the injected cell where it repeats the defaults, and name the run at the
+    head of a page that was run with others."""
+    run = nb.metadata.pop(RUN_KEY, {})
+    nb.metadata.pop("papermill", None)
+    for cell in nb.cells:
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)
+        tags = cell.metadata.get("tags", [])
+        if "injected-parameters" in tags and run.get("run") == "mini":
+            cell.metadata["tags"] = [*tags, "remove-cell"]
+    if run and run.get("run") != "mini":
+        told = ", ".join(f"{part} **{value}**" for part, value in run["about"].items() if part in run["parameters"])
+        first = next(cell for cell in nb.cells if cell.cell_type == "markdown")
+        title, _, rest = first.source.partition("\n")
+        first.source = f"{title}\n\n> This page was run with: {told}.\n{rest}"
+    return nb
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds // 60)} min {seconds % 60:04.1f} s" if seconds >= 60 else f"{seconds:.1f} s"
+
+
+def timing_page(notebooks: dict) -> str:
+    """Markdown page with the measured time of each chapter, from what papermill recorded in `notebooks`."""
+    lines = ["# What it costs to run", ""]
+    timed = {n: nb for n, nb in notebooks.items() if nb.metadata.get("papermill", {}).get("duration")}
+    if not timed:
+        lines.append(
+            "These pages were built from the outputs stored in the notebooks; nothing was run while building "
+            "them, so there are no times to show. `make book` runs every chapter and measures it."
+        )
+        return "\n".join(lines) + "\n"
+    machines = sorted({nb.metadata.get(RUN_KEY, {}).get("machine", "not recorded") for nb in timed.values()})
+    lines.append(
+        "Measured by papermill while these very pages were made. The time of a chapter includes starting Python "
+        "and loading its libraries; a corpus or a feature that a former run left in the cache is not made again."
+    )
+    lines += [
+        "",
+        *(f"- Machine: {name}" for name in machines),
+        "",
+        "| Chapter | Run | Time | Slowest section |",
+        "|---|---|---:|---|",
+    ]
+    for name, nb in timed.items():
+        run = nb.metadata.get(RUN_KEY, {})
+        spent: dict[str, float] = {}
+        for cell, section in zip(nb.cells, sections(nb.cells), strict=True):
+            seconds = cell.metadata.get("papermill", {}).get("duration") or 0.0
+            spent[section] = spent.get(section, 0.0) + seconds
+        slowest = max(spent, key=spent.get)
+        lines.append(
+            f"| [{name}](../chapters/{name}.ipynb) | {run.get('run', '?')} "
+            f"| {_clock(nb.metadata.papermill.duration)} | {slowest} ({_clock(spent[slowest])}) |"
+        )
+    total = sum(nb.metadata.papermill.duration for nb in timed.values())
+    lines += [f"| **All of these** | | **{_clock(total)}** | |"]
+    rest = sorted(set(notebooks) - set(timed))
+    if rest:
+        lines += ["", "Shown with their stored outputs, not run this time: " + ", ".join(rest) + "."]
+    return "\n".join(lines) + "\n"
+
+
+def build_book(
+    run: Identity, *, committed: bool = False, out: Path | None = None, work: Path | None = None
+) -> tuple[Path, list[str]]:
+    """Build the HTML from the executed chapters of `run`, or from the committed ones.
+
+    Parameters
+    ----------
+    committed : bool
+        Use the outputs stored in ``chapters/`` alone; nothing needs to have been run.
+    out, work : Path, optional
+        Folder of the pages (``build/html/<run>``) and of the staged sources (``build/book-src/<run>``).
+
+    Returns
+    -------
+    (Path, list of str)
+        The page to open, and the chapters that are shown with their committed outputs.
+
+    Raises
+    ------
+    WorkFailed
+        If Jupyter Book warns or fails, or a page or figure is missing afterwards.
+    """
+    root, built = book_root(), home() / "build"
+    out = out or built / "html" / run.name()
+    work = work or built / "book-src" / run.name()
+    stored = stage(root, work, None if committed else chapters_dir(run))
+    result = work.with_name(work.name + ".out")
+    shutil.rmtree(result, ignore_errors=True)
+    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(work)]
+    command += ["-W", "-n", "--keep-going", "--all", "--path-output", str(result)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, errors="replace")
+    log = work.with_name(work.name + ".log")
+    said = re.sub(r"\x1b\[[\d;]*m", "", done.stderr + done.stdout)
+    log.write_text(said, encoding="utf-8")
+    html = result / "_build" / "html"
+    if done.returncode != 0:
+        lines = said.splitlines()
+        causes = [line for line in lines if re.search("WARNING|ERROR", line)] or lines[-15:]
+        raise WorkFailed("\n".join(["Jupyter Book did not accept the sources:", *causes, f"Full log: {log}"]))
+    problems = missing_from(html, work)
+    if problems:
+        raise WorkFailed("\n".join(["the built book is incomplete:", *problems, f"Full log: {log}"]))
+    _replace_folder(html, out)
+    shutil.rmtree(result, ignore_errors=True)
+    return out / "index.html", stored
+
+
+def _replace_folder(new: Path, old: Path) -> None:
+    """Put `new` where `old` is; the former pages stay until the new ones are complete."""
+    old.parent.mkdir(parents=True, exist_ok=True)
+    aside = old.with_name(f".{old.name}.{time.time_ns()}")
+    if old.exists():
+        old.rename(aside)
+    shutil.move(new, old)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def shown_figures(nb) -> int:
+    """How many raster or vector figures of a notebook's stored outputs its page must show."""
+    visible = [c for c in nb.cells if c.cell_type == "code" and not _HIDDEN & set(c.metadata.get("tags", []))]
+    data = [output.get("data", {}) for cell in visible for output in cell.outputs]
+    return sum(any(kind.startswith("image/") for kind in d) and "text/html" not in d for d in data) + sum(
+        d.get("text/html", "").count("<img") for d in data
+    )
+
+
+def missing_from(html: Path, staged: Path) -> list[str]:
+    """Pages of the table of contents, and figures of the notebooks, that are not in the built `html`."""
+    problems = []
+    for name in toc_pages(staged):
+        page = html / f"{name}.html"
+        if not page.is_file():
+            problems.append(f"- no page for {name} (listed in _toc.yml)")
+            continue
+        notebook = staged / f"{name}.ipynb"
+        if notebook.is_file():
+            wanted = shown_figures(nbformat.read(notebook, as_version=4))
+            article = page.read_text(encoding="utf-8").partition("<article")[2]
+            if article.count("<img") < wanted:
+                problems.append(f"- {name}: {article.count('<img')} of {wanted} figures reached the page")
+    return problems

@@ -1,0 +1,130 @@
+"""Guess the genre of any audio file with the models of one run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from genre_utils.audio import load_audio
+from genre_utils.comparison import command
+from genre_utils.errors import CheckpointError, RunError
+from genre_utils.features import MelSettings, clip_statistics, fit_length, frozen_states, mel_unit
+from genre_utils.identity import CONCERNS, Identity
+from genre_utils.profiles import Profile
+from genre_utils.records import RECORD, RunCard
+
+#: Returns the middle of the file at a rate in hertz, as long as the profile's clips: float32 (samples,).
+Hear = Callable[[int], np.ndarray]
+#: From what is heard to class probabilities, shape (n_genres,).
+Predictor = Callable[[Hear], np.ndarray]
+
+
+def _svm(folder: Path, profile: Profile) -> Predictor:
+    from genre_utils.models.svm import load_svm
+
+    model, rate_hz = load_svm(folder), profile.mel_rate_hz
+    return lambda hear: model.predict_proba(clip_statistics(hear(rate_hz), rate_hz)[None])[0]
+
+
+def _cnn(folder: Path, profile: Profile) -> Predictor:
+    from genre_utils.models.saved import load_model
+    from genre_utils.windows import predict_clips
+
+    model, settings = load_model(folder), MelSettings(rate_hz=profile.mel_rate_hz)
+    window = settings.frames(round(profile.cnn.window_s * settings.rate_hz))
+    return lambda hear: predict_clips(model, mel_unit(hear(settings.rate_hz), settings)[None, None], window)[0]
+
+
+def _head_only(folder: Path, profile: Profile) -> Predictor:
+    from genre_utils.models.saved import load_model
+    from genre_utils.models.wav2vec import load_backbone
+    from genre_utils.windows import predict_clips
+
+    model, backbone = load_model(folder), load_backbone(profile.backbone, profile.backbone_revision)
+    if model.meta.get("backbone", backbone.fingerprint) != backbone.fingerprint:
+        raise CheckpointError(
+            f"the head in {folder} was trained on other weights than {backbone.name} has now: run chapter 4 again"
+        )
+    states = partial(frozen_states, backbone, window_s=model.meta.get("window_s"), progress=False)
+    return lambda hear: predict_clips(model, states(hear(backbone.rate_hz)[None]))[0]
+
+
+def _full(folder: Path, profile: Profile) -> Predictor:
+    from genre_utils.models.saved import load_model
+    from genre_utils.windows import predict_clips
+
+    model, rate_hz = load_model(folder), profile.wave_rate_hz
+    window = round(profile.full.window_s * rate_hz)
+    return lambda hear: predict_clips(model, hear(rate_hz)[None], window, batch_size=8)[0]
+
+
+_LOADERS = {"svm": _svm, "cnn": _cnn, "head-only": _head_only, "full": _full}
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained model that can be asked, and the record of the run that left it."""
+
+    card: RunCard
+    predict: Predictor
+
+    @property
+    def learned_from(self) -> str:
+        """What the model was trained on, in a sentence."""
+        card = self.card
+        return (
+            f"{card.title}: trained on {card.split.counts['train']} clips of the corpus {card.corpus.name} (profile "
+            f"{card.profile}, split {card.split.name}, seed {card.seed}); {card.accuracy} on its {card.accuracy.n} test clips"
+        )
+
+
+def load_models(run: Identity) -> dict[str, Model]:
+    """The model of each approach that `run` has left; those of other runs are never mixed in.
+
+    Raises
+    ------
+    RunError
+        If there is none yet.
+    CheckpointError
+        If a model's files are damaged.
+    """
+    folders = {name: run.folder(name) for name in CONCERNS}
+    found = {
+        name: Model(RunCard.load(folder / RECORD), _LOADERS[name](folder, run.profile))
+        for name, folder in folders.items()
+        if (folder / RECORD).is_file()
+    }
+    if not found:
+        raise RunError(f"there is no model of the run ({run}): train some first, for example with\n    {command(run)}")
+    return found
+
+
+def predict_file(
+    path: Path, models: dict[str, Model], profile: Profile, *, top: int = 3
+) -> dict[str, list[dict]]:
+    """The `top` likeliest genres of one file according to each model, likeliest first.
+
+    The models know clips of ``profile.clip_s`` seconds, so that much from the middle of the file is heard; a
+    shorter file is repeated.
+
+    Raises
+    ------
+    AudioError
+        If the file is not usable audio.
+    """
+
+    def hear(rate_hz: int) -> np.ndarray:
+        wave, _ = load_audio(path, rate_hz=rate_hz)
+        samples = round(profile.clip_s * rate_hz)
+        return fit_length(wave[max(0, (len(wave) - samples) // 2) :], samples)
+
+    guesses = {}
+    for name, model in models.items():
+        scores = model.predict(hear)
+        best = np.argsort(scores)[::-1][:top]
+        guesses[name] = [{"genre": profile.genres[i], "probability": round(float(scores[i]), 4)} for i in best]
+    return guesses

@@ -1,0 +1,304 @@
+"""Run the chapters of the book under papermill, into ``build/chapters/<run>/``.
+
+Nothing here writes into the source tree. :mod:`genre_utils.publish.pages` makes the pages from what was run.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import platform
+import re
+import shutil
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+import psutil
+
+from genre_utils.device import cores, default_device
+from genre_utils.errors import ProfileError, RunError
+from genre_utils.identity import Identity, remember
+from genre_utils.paths import home, project_root
+
+#: Notebook metadata in which a run says what it ran with (read by the timing page).
+RUN_KEY = "genre_utils"
+
+
+class WorkFailed(Exception):
+    """The command was fine, the work was not: a chapter or a page failed. The command line exits 1."""
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One notebook of the book; `number` is what ``--chapters`` takes."""
+
+    number: int
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
+
+
+#: Called before each cell and once at the end, perhaps from several threads: chapter, cells done, cells in all, heading
+#: of the section.
+Watch = Callable[[Chapter, int, int, str], None]
+
+
+def book_root() -> Path:
+    """Folder of the checked-out book.
+
+    Raises
+    ------
+    RunError
+        Outside of a checkout, where there are no chapters to run.
+    """
+    root = project_root()
+    if root is None:
+        raise RunError(
+            "the chapters are not here: this command works on a checkout of the book (a folder with "
+            "_toc.yml and chapters/). Clone the repository and run it from there."
+        )
+    return root
+
+
+def all_chapters(root: Path | None = None) -> list[Chapter]:
+    """Every ``chapters/NN_*.ipynb`` in order."""
+    folder = (root or book_root()) / "chapters"
+    return [Chapter(int(path.name[:2]), path) for path in sorted(folder.glob("[0-9][0-9]_*.ipynb"))]
+
+
+def select_chapters(wanted: str | None, available: list[Chapter]) -> list[Chapter]:
+    """The chapters named in `wanted` ("1,2,4", "2-4", "02_cnn_baseline"; empty or None: all), in book order.
+
+    Raises
+    ------
+    ProfileError
+        If one of them does not exist; the message lists those that do.
+    """
+    if not wanted or not wanted.strip():
+        return available
+    chosen: set[int] = set()
+    by_key = {c.name: c.number for c in available} | {str(c.number): c.number for c in available}
+    for word in filter(None, re.split(r"[,\s]+", wanted.strip())):
+        key = Path(word).name.removesuffix(".ipynb")
+        span = re.fullmatch(r"(\d+)-(\d+)", key)
+        numbers = [str(n) for n in range(int(span[1]), int(span[2]) + 1)] if span else [key]
+        for number in numbers or [key]:
+            number = number.lstrip("0") if number.isdigit() else number
+            if number not in by_key:
+                raise ProfileError(
+                    f"unknown chapter {word!r}: choose from "
+                    + ", ".join(f"{c.number} ({c.name})" for c in available)
+                )
+            chosen.add(by_key[number])
+    return [c for c in available if c.number in chosen]
+
+
+#: Chapters in which something is trained that another seed changes.
+TRAINED = (2, 4, 5)
+#: Stages of a whole run, each of chains that may run side by side. Chapter 1 leaves in the cache what the others need, chapter
+#: 5 takes up the head of chapter 4, and chapter 6 compares. The longest chain comes first.
+STAGES = (((1,),), ((2,), (4, 5), (3,)), ((6,),))
+
+
+def seed_plan(chapters: list[Chapter], run: Identity, seeds: int) -> list[tuple[Identity, list[Chapter]]]:
+    """What to run for `seeds` seeds from the run's own on: the chapters that train for each of the others, then all for
+    the first, so that its chapter 6 finds them all, and the run that is remembered is that of the first seed."""
+    training = [chapter for chapter in chapters if chapter.number in TRAINED]
+    others = [(run.other_seed(run.seed + k), training) for k in range(1, seeds)] if training else []
+    return [*others, (run, chapters)]
+
+
+def sections(cells: Iterable) -> list[str]:
+    """For each cell the Markdown heading it stands under ("" before the first one)."""
+    current, found = "", []
+    for cell in cells:
+        if cell.cell_type == "markdown":
+            headings = re.findall(r"^#{1,4}\s+(.+?)\s*#*\s*$", cell.source, flags=re.MULTILINE)
+            current = headings[-1] if headings else current
+        found.append(current)
+    return found
+
+
+def chapters_dir(run: Identity) -> Path:
+    """Where executed notebooks of `run` go unless told otherwise."""
+    return home() / "build" / "chapters" / run.name()
+
+
+def at_once() -> int:
+    """How many chapters run side by side: two on a processor (each with half of the cores, which small networks use
+    better than one with all), one where there is a GPU."""
+    return 1 if default_device() == "cuda" else min(2, cores())
+
+
+def _engine():
+    """Register (once) and name the papermill engine that reports each cell as it starts."""
+    from papermill.engines import NBClientEngine, papermill_engines
+
+    name = "genre-utils"
+    if name in papermill_engines._engines:
+        return name
+
+    class WatchedEngine(NBClientEngine):
+        @classmethod
+        def execute_managed_notebook(cls, nb_man, kernel_name, *, on_cell, **kwargs):
+            start = nb_man.cell_start
+
+            def cell_start(cell, cell_index=None, **more):
+                on_cell(cell_index, nb_man.nb)
+                return start(cell, cell_index, **more)
+
+            nb_man.cell_start = cell_start
+            return super().execute_managed_notebook(nb_man, kernel_name, **kwargs)
+
+    papermill_engines.register(name, WatchedEngine)
+    return name
+
+
+def run_chapters(
+    run: Identity, chapters: list[Chapter], *, out: Path | None = None, watch: Watch | None = None, workers: int = 1
+) -> list[Path]:
+    """Execute `chapters`, each with the parameters of `run` that it knows.
+
+    Parameters
+    ----------
+    out : Path, optional
+        Folder of the executed notebooks; ``build/chapters/<run>`` if None. A notebook arrives there only
+        when all of its cells have run, so that a failure never replaces a good page.
+    watch : callable, optional
+        Told of each cell as it starts (see :data:`Watch`).
+    workers : int
+        How many chapters may run side by side (see :data:`STAGES`); they share the cores.
+
+    Returns
+    -------
+    list of Path
+        The executed notebooks, in the book's order.
+
+    Raises
+    ------
+    WorkFailed
+        If a cell raises or a kernel dies. The message names the notebook, the cell and its first line,
+        and where the partly executed notebook is kept. A chapter that runs beside it is finished first.
+    """
+    out = out or chapters_dir(run)
+    (out / "unfinished").mkdir(parents=True, exist_ok=True)
+    by_number, made, stop = {chapter.number: chapter for chapter in chapters}, {}, threading.Event()
+
+    def work(chain: list[Chapter]) -> None:
+        for chapter in chain:
+            if stop.is_set():
+                return
+            try:
+                made[chapter.number] = _run_one(chapter, run, out, watch)
+            except BaseException:
+                stop.set()
+                raise
+
+    limit = os.environ.get("OMP_NUM_THREADS")
+    try:
+        for stage in STAGES:
+            chains = [[by_number[n] for n in chain if n in by_number] for chain in stage]
+            chains = [chain for chain in chains if chain]
+            side_by_side = max(1, min(workers, len(chains)))
+            if limit is None:  # kernels inherit it: two that use all cores would fight for them
+                os.environ["OMP_NUM_THREADS"] = str(max(1, cores() // side_by_side))
+            with ThreadPoolExecutor(side_by_side) as pool:
+                try:
+                    for future in as_completed([pool.submit(work, chain) for chain in chains]):
+                        future.result()
+                except BaseException as error:
+                    stop.set()
+                    if not isinstance(error, WorkFailed):  # interrupted: the kernels would go on without us
+                        _kill_children()
+                    raise
+    finally:
+        if limit is None:
+            os.environ.pop("OMP_NUM_THREADS", None)
+    if any(number in TRAINED for number in made):
+        remember(run)
+    return [made[number] for number in sorted(made)]
+
+
+def _kill_children() -> None:
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            child.kill()
+
+
+def _run_one(chapter: Chapter, run: Identity, out: Path, watch: Watch | None) -> Path:
+    import papermill as pm
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    unfinished = (out / "unfinished" / chapter.path.name).resolve()
+    current: dict = {}
+
+    def on_cell(index, nb):
+        section = sections(nb.cells[: index + 1])[-1]
+        # Cells are counted as the reader sees them in the source: without the one papermill injects.
+        injected = sum("injected-parameters" in c.metadata.get("tags", []) for c in nb.cells[:index])
+        current.update(number=index + 1 - injected, section=section, source=nb.cells[index].source)
+        if watch:
+            watch(chapter, index, len(nb.cells), section)
+
+    parameters = run.parameters(_known_parameters(chapter.path))
+    try:
+        nb = pm.execute_notebook(
+            str(chapter.path.resolve()),
+            str(unfinished),
+            parameters=parameters,
+            engine_name=_engine(),
+            kernel_name="python3",
+            cwd=str(chapter.path.resolve().parent),
+            progress_bar=False,
+            extra_arguments=["--log-level=ERROR"],
+            on_cell=on_cell,
+        )
+    except PapermillExecutionError as error:
+        raise WorkFailed(_failure(chapter, current, f"{error.ename}: {error.evalue}", unfinished)) from error
+    except (DeadKernelError, CellTimeoutError) as error:
+        what = "the kernel died (out of memory, most often: close other programs, or choose a smaller profile)"
+        raise WorkFailed(_failure(chapter, current, what, unfinished)) from error
+    nb.metadata[RUN_KEY] = {"run": run.name(), "parameters": parameters, "about": run.about, "machine": machine()}
+    nbformat.write(nb, unfinished)
+    if watch:
+        watch(chapter, len(nb.cells), len(nb.cells), "finished")
+    return Path(shutil.move(unfinished, out / chapter.path.name))
+
+
+def _known_parameters(path: Path) -> list[str]:
+    """The names that a chapter's parameters cell sets."""
+    cells = [c for c in nbformat.read(path, as_version=4).cells if "parameters" in c.metadata.get("tags", [])]
+    return [line.targets[0].id for cell in cells for line in ast.parse(cell.source).body if isinstance(line, ast.Assign)]
+
+
+def _failure(chapter: Chapter, cell: dict, what: str, kept: Path) -> str:
+    if not cell:
+        return f"chapters/{chapter.path.name} did not start: {what}"
+    first_line = next((line for line in cell["source"].splitlines() if line.strip()), "")
+    return (
+        f"chapters/{chapter.path.name} failed in cell {cell['number']} (section: {cell['section'] or 'start'})\n"
+        f"    {first_line}\n{what}\n"
+        f"The notebook as far as it ran is kept at {kept}"
+    )
+
+
+def machine() -> str:
+    """What this computer is, in one line without its name: processor, cores, GPU if any, system."""
+    import torch  # noqa: F401  (hardware() names the GPU only once torch is loaded)
+
+    from genre_utils.provenance import hardware
+
+    found = hardware()
+    gpu = f", {found['gpu']}" if found["gpu"] else ""
+    return (
+        f"{found['processor']}, {found['cores']} cores, {found['memory_gb']} GB{gpu}, {found['system']}, "
+        f"Python {platform.python_version()}"
+    )

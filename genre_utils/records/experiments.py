@@ -1,0 +1,130 @@
+"""The record of an experiment: for each contestant and draw, which clips came out right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genre_utils import evaluation
+from genre_utils.errors import RunError
+from genre_utils.evaluation import Interval
+from genre_utils.paths import recorded_dir
+from genre_utils.records.base import CorpusInfo, Record, Strict
+
+
+class Trial(Strict):
+    """One contestant with one draw: for each clip of the record right ("1"), wrong ("0") or not tested ("-")."""
+
+    contestant: str
+    #: What is varied beside the contestant: the split, for example.
+    condition: str = ""
+    seed: int = 0
+    #: Training clips.
+    labels: int | None = None
+    layer: int | None = None
+    settings: dict[str, Any] = {}
+    marks: str
+
+
+_MARKS = {"1": 1.0, "0": 0.0, "-": np.nan}
+
+
+class Experiment(Record):
+    """The answer to one question of :mod:`genre_utils.experiments`, trial by trial."""
+
+    question: str
+    profile: str
+    corpus: CorpusInfo
+    #: Condition -> where its split comes from.
+    provenance: dict[str, str]
+    clips: list[str]
+    #: Artist of each clip; a clip of unknown artist counts as an artist of its own.
+    artists: list[str]
+    #: Fingerprint of each backbone, by the contestant's name.
+    backbones: dict[str, str] = {}
+    settings: dict[str, Any] = {}
+    trials: list[Trial]
+
+    @property
+    def contestants(self) -> list[str]:
+        return list(dict.fromkeys(trial.contestant for trial in self.trials))
+
+    @property
+    def conditions(self) -> list[str]:
+        return list(dict.fromkeys(trial.condition for trial in self.trials))
+
+    @property
+    def sizes(self) -> list[int]:
+        """Numbers of training clips, ascending."""
+        return sorted({trial.labels for trial in self.trials} - {None})
+
+    def layers_of(self, contestant: str) -> list[int]:
+        """Layers that `contestant` was probed on, ascending."""
+        return sorted({trial.layer for trial in self.trials if trial.contestant == contestant} - {None})
+
+    def trials_of(self, contestant: str, condition: str | None = None, labels=None, layer=None) -> list[Trial]:
+        """Trials of one contestant by seed; of the only condition and with most labels unless they are given.
+
+        Raises
+        ------
+        RunError
+            If the record has none.
+        """
+        found = [
+            trial
+            for trial in sorted(self.trials, key=lambda trial: trial.seed)
+            if trial.contestant == contestant
+            and (condition is None or trial.condition == condition)
+            and (layer is None or trial.layer == layer)
+        ]
+        if condition is None and len({trial.condition for trial in found}) > 1:
+            raise RunError(f"the record on {self.question} knows {contestant!r} under {self.conditions}: name one")
+        most = labels if labels is not None else max((t.labels for t in found if t.labels is not None), default=None)
+        found = [trial for trial in found if labels is None and condition is not None or trial.labels == most]
+        if not found:
+            raise RunError(
+                f"the record on {self.question} has no {contestant!r} with {labels} labels"
+                f"{'' if layer is None else f' and layer {layer}'}; it has {', '.join(self.contestants)} with {self.sizes}"
+                f"{'' if self.conditions == [''] else f' under {self.conditions}'}"
+            )
+        return found
+
+    def marks(self, contestant: str, condition: str | None = None, labels=None, layer=None) -> np.ndarray:
+        """Which clips each draw got right: (seeds, clips), 1, 0 or NaN (not tested)."""
+        return np.array([[_MARKS[m] for m in t.marks] for t in self.trials_of(contestant, condition, labels, layer)])
+
+    def accuracies(self, contestant: str, condition: str | None = None) -> np.ndarray:
+        """Accuracy of each draw, (seeds,)."""
+        return np.nanmean(self.marks(contestant, condition), axis=1)
+
+    def accuracy(
+        self, contestant: str, against: str | None = None, *, condition: str | None = None, labels=None, layer=None
+    ) -> Interval:
+        """Mean accuracy of `contestant`, or its lead over `against`, with a 95 % interval.
+
+        Where every draw tests all clips: over draws and artists. Where one fixed split was scored once: Wilson's. Where
+        draws test different clips: the corrected t of :func:`genre_utils.evaluation.over_splits`.
+        """
+        marks = self.marks(contestant, condition, labels, layer)
+        other = None if against is None else self.marks(against, condition, labels, layer)
+        if len(marks) > 1 and np.isfinite(marks).all():
+            return evaluation.over_seeds(marks, other, self.artists)
+        tested = int(np.isfinite(marks[0]).sum())
+        if len(marks) == 1 and other is None:
+            return evaluation.wilson(int(np.nansum(marks)), tested)
+        scores = np.nanmean(marks, axis=1) - (0 if other is None else np.nanmean(other, axis=1))
+        return evaluation.over_splits(scores, self.trials_of(contestant, condition, labels, layer)[0].labels, tested)
+
+    @classmethod
+    def recorded(cls, question: str) -> Experiment:
+        """The record on `question` that comes with the book.
+
+        Raises
+        ------
+        RunError
+            If it is missing or damaged.
+        """
+        folder = recorded_dir() or Path("book/results")
+        return cls.load(folder / "experiments" / f"{question}.json", f"make it with: python -m genre_utils measure {question}")

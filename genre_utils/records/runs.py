@@ -1,0 +1,311 @@
+"""The record of one run: a prediction for every test clip, and what they cost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import Field, model_validator
+
+from genre_utils import evaluation
+from genre_utils.errors import RunError
+from genre_utils.evaluation import Interval
+from genre_utils.identity import CONCERNS, Identity
+from genre_utils.paths import recorded_dir, runs_dir
+from genre_utils.profiles import GENRES
+from genre_utils.provenance import Cost, origin
+from genre_utils.records.base import SCHEMA_VERSION, CorpusInfo, Record, Strict, plain
+
+#: File name of the record of a run, in the folder of the run.
+RECORD = "record.json"
+Approach = Literal["svm", "cnn", "head-only", "full"]
+
+#: What the approaches are called in tables and figures, in the order in which they are shown.
+TITLES: dict[str, str] = {
+    "svm": "SVM on clip statistics",
+    "cnn": "CNN on mel-spectrograms",
+    "head-only": "wav2vec 2.0, head only",
+    "full": "wav2vec 2.0, fine-tuned",
+}
+
+
+class SplitInfo(Strict):
+    """The split of a run: clips in ``train``, ``val`` and ``test``, and where the split comes from."""
+
+    name: str
+    counts: dict[str, int]
+    provenance: str
+
+
+class Prediction(Strict):
+    """One test clip: its label, artist, predicted genre, and the score of each genre (they sum to 1)."""
+
+    clip: str
+    artist: str | None = None
+    genre: str
+    predicted: str
+    probabilities: list[float]
+
+
+class RunCard(Record):
+    """The record of one run of one approach, complete enough to compare it without running it again."""
+
+    approach: Approach
+    profile: str
+    corpus: CorpusInfo
+    split: SplitInfo
+    #: ``name`` and ``fingerprint`` of the pre-trained network, where there is one.
+    backbone: dict[str, Any] | None = None
+    protocol: str = "corrected"
+    genres: list[str] = list(GENRES)
+    seed: int = Field(ge=0)
+    settings: dict[str, Any] = {}
+    predictions: list[Prediction] = Field(min_length=1)
+    cost: Cost = Cost()
+    history: list[dict[str, Any]] = []
+
+    @model_validator(mode="after")
+    def _predictions_fit_the_genres(self) -> RunCard:
+        names, clips = set(self.genres), set()
+        for row in self.predictions:
+            if not {row.genre, row.predicted} <= names or len(row.probabilities) != len(self.genres):
+                raise ValueError(f"the prediction of {row.clip} does not fit the genres {self.genres}")
+            if abs(sum(row.probabilities) - 1) > 1e-2 or self.genres[int(np.argmax(row.probabilities))] != row.predicted:
+                raise ValueError(f"the scores of {row.clip} do not add up to 1, or another genre leads than {row.predicted}")
+            clips.add(row.clip)
+        if len(clips) != len(self.predictions):
+            raise ValueError("a clip is predicted twice")
+        return self
+
+    @classmethod
+    def from_probabilities(
+        cls,
+        approach: Approach,
+        run: Identity,
+        corpus,
+        split,
+        probabilities: np.ndarray,
+        *,
+        settings: Mapping[str, Any] | None = None,
+        cost: Cost | None = None,
+        history: Sequence[Mapping[str, Any]] = (),
+        fingerprint: str | None = None,
+    ) -> RunCard:
+        """The record of a run, from its scores on the test clips of `split`.
+
+        Parameters
+        ----------
+        approach : {"svm", "cnn", "head-only", "full"}
+        run : Identity
+        corpus, split
+            The :class:`~genre_utils.corpora.Corpus` and :class:`~genre_utils.splits.Split` of the run.
+        probabilities : ndarray, shape (n_test, n_genres)
+            Class scores of each test clip; rows sum to 1. The predicted genre is the largest.
+        fingerprint : str, optional
+            Of the backbone, for the approaches that have one.
+
+        Raises
+        ------
+        RunError
+            If the probabilities are not n rows of finite numbers that sum to 1.
+        """
+        probabilities = np.asarray(probabilities, dtype=np.float64)
+        shape = (len(split.test), len(corpus.genres))
+        if probabilities.shape != shape or not np.allclose(probabilities.sum(axis=1), 1, atol=1e-3):
+            raise RunError(
+                f"the {approach} predictions are no {shape[0]} x {shape[1]} table of probabilities "
+                f"(shape {probabilities.shape}): each clip needs a finite score per genre, summing to 1"
+            )
+        about = run.about if "backbone" in CONCERNS[approach] else {"protocol": "corrected"}
+        rounded = probabilities.round(5)
+        return cls(
+            approach=approach,
+            profile=run.profile.name,
+            corpus=CorpusInfo(name=corpus.name, fingerprint=corpus.fingerprint, clips=len(corpus)),
+            split=SplitInfo(name=split.name, counts=dict(split.counts), provenance=split.provenance),
+            backbone={"name": about["backbone"], "fingerprint": fingerprint} if fingerprint else None,
+            protocol=about["protocol"],
+            genres=list(corpus.genres),
+            seed=run.seed,
+            settings=plain(dict(settings or {})),
+            **origin(),
+            predictions=[
+                Prediction(
+                    clip=clip,
+                    artist=corpus[clip].artist,
+                    genre=corpus[clip].genre,
+                    predicted=corpus.genres[int(row.argmax())],
+                    probabilities=row.tolist(),
+                )
+                for clip, row in zip(split.test, rounded, strict=True)
+            ],
+            cost=cost or Cost(),
+            history=[plain(dict(row)) for row in history],
+        )
+
+    @property
+    def title(self) -> str:
+        return TITLES[self.approach] + ("" if self.protocol == "corrected" else f" (protocol {self.protocol})")
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return tuple(row.clip for row in self.predictions)
+
+    @property
+    def artists(self) -> list[str] | None:
+        """Artist of each clip (an unknown one is an artist of its own), or None if none is known."""
+        known = any(row.artist for row in self.predictions)
+        return [row.artist or row.clip for row in self.predictions] if known else None
+
+    @cached_property
+    def y(self) -> np.ndarray:
+        """Labels, shape (n,)."""
+        return np.array([self.genres.index(row.genre) for row in self.predictions])
+
+    @cached_property
+    def predicted(self) -> np.ndarray:
+        """Predicted classes, shape (n,)."""
+        return np.array([self.genres.index(row.predicted) for row in self.predictions])
+
+    @cached_property
+    def probabilities(self) -> np.ndarray:
+        """Scores, shape (n, n_genres)."""
+        return np.array([row.probabilities for row in self.predictions])
+
+    @cached_property
+    def accuracy(self) -> Interval:
+        """Share of test clips named correctly, with Wilson's interval."""
+        return evaluation.wilson(int((self.y == self.predicted).sum()), len(self.y))
+
+    @cached_property
+    def accuracy_by_artist(self) -> Interval:
+        """The same with an interval that draws whole artists (clips, where none is known)."""
+        return evaluation.bootstrap(evaluation.accuracy, self.y, self.predicted, self.artists)
+
+    @cached_property
+    def macro_f1(self) -> Interval:
+        return evaluation.bootstrap(evaluation.macro_f1, self.y, self.predicted, self.artists)
+
+    @cached_property
+    def per_genre(self) -> pd.DataFrame:
+        """See :func:`genre_utils.evaluation.per_genre`."""
+        return evaluation.per_genre(self.y, self.predicted, self.genres, self.artists)
+
+    def is_of(self, run: Identity) -> bool:
+        """Whether this is a record of `run` with any seed."""
+        about = run.about
+        mine = {
+            "split": self.split.name,
+            "backbone": (self.backbone or {}).get("name"),
+            "protocol": self.protocol,
+            "genres": "all ten" if tuple(self.genres) == GENRES else ", ".join(self.genres),
+        }
+        return self.profile == run.profile.name and all(mine[part] == about[part] for part in CONCERNS[self.approach])
+
+    def __str__(self) -> str:
+        return (
+            f"{self.title}: accuracy {self.accuracy}, macro F1 {self.macro_f1.value:.3f} on "
+            f"{len(self.predictions)} clips of {self.corpus.name} (profile {self.profile}, split {self.split.name}, "
+            f"seed {self.seed})"
+        )
+
+    def check(self) -> RunCard:
+        """The card itself, if its labels and clips are those of the corpus and split that it names.
+
+        Raises
+        ------
+        RunError
+            Naming the card and what does not fit.
+        """
+        if self.corpus.name == "gtzan":
+            from genre_utils.splits import RECORDED
+
+            if wrong := [row.clip for row in self.predictions if row.clip.split(".")[0] != row.genre]:
+                raise RunError(f"{self}: {wrong[0]} is labelled otherwise than GTZAN labels it")
+            if self.split.name in RECORDED:
+                expected = {clip for clip in RECORDED[self.split.name]().test if clip.split(".")[0] in self.genres}
+                if set(self.ids) != expected:
+                    raise RunError(f"{self}: its clips are not the test clips of the split {self.split.name!r}")
+        return self
+
+
+class Bundle(Strict):
+    """Several run records in one file: what a run elsewhere hands in (``python -m genre_utils export``)."""
+
+    schema_version: Literal[2] = SCHEMA_VERSION
+    cards: list[RunCard] = Field(min_length=1)
+
+    def save(self, path: Path | str) -> Path:
+        """Write the bundle to `path`, if its cards stand their :meth:`RunCard.check`."""
+        for card in self.cards:
+            card.check()
+        return Record.save(self, path)  # type: ignore[arg-type]
+
+
+# --- reading ---------------------------------------------------------------------------------------------
+
+
+def own_cards() -> list[RunCard]:
+    """The records of every run made here."""
+    return [RunCard.load(path) for path in sorted(runs_dir().glob(f"*/*/{RECORD}"))]
+
+
+def read_cards(path: Path) -> list[RunCard]:
+    """The checked cards in a file: one record, or a bundle of several.
+
+    Raises
+    ------
+    RunError
+        If the file is missing or neither of both, or a card does not fit its corpus or split.
+    """
+    remedy = "export the run again: python -m genre_utils export"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"there is no file {path}") from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read ({error}): {remedy}") from error
+    many = content.get("cards") if isinstance(content, dict) else None
+    return [RunCard.parsed(card, path, remedy).check() for card in (many or [content])]
+
+
+def recorded_cards() -> dict[str, list[RunCard]]:
+    """Every run record that comes with the book: its folder or contributed file below ``book/results`` -> cards."""
+    base = recorded_dir()
+    if base is None:
+        return {}
+    places = [f for f in sorted(base.iterdir()) if f.is_dir() and f.name not in ("experiments", "contributed")]
+    found = {f"book/results/{f.name}": [RunCard.load(path) for path in sorted(f.glob("*.json"))] for f in places}
+    found |= {f"book/results/contributed/{path.name}": read_cards(path) for path in sorted(base.glob("contributed/*.json"))}
+    return {place: cards for place, cards in found.items() if cards}
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON schema of an exported bundle of run records."""
+    return Bundle.model_json_schema()
+
+
+def frame(cards: Iterable[RunCard]) -> pd.DataFrame:
+    """One row a card: what was scored and what it cost."""
+    rows = [
+        {
+            "approach": card.approach,
+            "title": card.title,
+            "seed": card.seed,
+            "accuracy": card.accuracy.value,
+            "low": card.accuracy.low,
+            "high": card.accuracy.high,
+            "macro_f1": card.macro_f1.value,
+            "n": card.accuracy.n,
+            "seconds": card.cost.seconds,
+            "peak_memory_mb": card.cost.peak_memory_mb,
+            "trainable_parameters": card.cost.trainable_parameters,
+        }
+        for card in cards
+    ]
+    return pd.DataFrame(rows)
