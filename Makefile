@@ -3,6 +3,10 @@ PYTHON   ?= python3
 PROFILE  ?= mini
 SEED     ?= 0
 SEEDS    ?= 1
+SPLIT    ?=
+BACKBONE ?=
+PROTOCOL ?=
+GENRES   ?=
 CHAPTERS ?=
 CONFIG   ?= workflow/config/small.yaml
 CORES    ?= 2
@@ -24,6 +28,7 @@ help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
 	@echo
 	@echo "  PROFILE=mini|gtzan-mini|gtzan   SEED=0   SEEDS=1   CHAPTERS=1,2,4 (all if empty)   PYTHON=python3"
+	@echo "  SPLIT=random   BACKBONE=owner/name   PROTOCOL=original   GENRES=blues,rock (the profile's own if empty)"
 	@echo "  matrix: CONFIG=$(CONFIG)   CORES=2   DRY=1 (only show the jobs)   ARGS=... (for Snakemake)"
 
 $(STAMP): requirements.lock pyproject.toml
@@ -42,9 +47,12 @@ $(STAMP): requirements.lock pyproject.toml
 
 setup: $(STAMP)  ## only install the environment
 
-book: $(STAMP)  ## run the chapters and build the pages (build/html/PROFILE/index.html)
-	@$(PY) -m genre_utils run --profile "$(PROFILE)" --seed "$(SEED)" --seeds "$(SEEDS)" --chapters "$(CHAPTERS)"
-	@$(PY) -m genre_utils build --profile "$(PROFILE)"
+RUN = --profile "$(PROFILE)" --seed "$(SEED)" --split "$(SPLIT)" --backbone "$(BACKBONE)" --protocol "$(PROTOCOL)" \
+  --genres "$(GENRES)"
+
+book: $(STAMP)  ## run the chapters and build the pages (build/html/RUN/index.html)
+	@$(PY) -m genre_utils run $(RUN) --seeds "$(SEEDS)" --chapters "$(CHAPTERS)"
+	@$(PY) -m genre_utils build $(RUN)
 
 $(SNAKEMAKE):
 	@echo "Installing Snakemake into build/snakemake (once; it needs Python 3.11 or later)"

@@ -19,13 +19,14 @@ import torch
 import typer
 from torch import nn
 
+from genre_utils.chapter import device_line
 from genre_utils.corpora import load_corpus
 from genre_utils.features import mels
 from genre_utils.models.cnn import GenreCNN
-from genre_utils.profiles import get_profile
+from genre_utils.profiles import PROFILES
 from genre_utils.splits import make_split
-from genre_utils.chapter import device_line
-from genre_utils.training import WindowSet, fit, set_seed
+from genre_utils.training import fit, set_seed
+from genre_utils.windows import WindowSet
 
 
 class EveryItemEveryEpoch(torch.utils.data.Dataset):
@@ -46,7 +47,7 @@ class EveryItemEveryEpoch(torch.utils.data.Dataset):
 def main(clips: int = 160, epochs: int = 3) -> None:
     """Time `epochs` epochs over `clips` clips both ways."""
     print(device_line())
-    p = get_profile("mini")
+    p = PROFILES["mini"]
     corpus = load_corpus(p)
     ids = list(np.random.default_rng(0).permutation(make_split(corpus, p).train)[:clips])
     y = corpus.labels(ids)

@@ -19,9 +19,9 @@ from fairseq.models.wav2vec.wav2vec2 import Wav2Vec2Config, Wav2Vec2Model
 from omegaconf import OmegaConf
 from torch import nn
 
+from genre_utils.chapter import device_line
 from genre_utils.models.fairseq import load_fairseq
 from genre_utils.models.wav2vec import Backbone, GenreHead, GenreWav2Vec
-from genre_utils.chapter import device_line
 
 
 class TheirClassifier(nn.Module):

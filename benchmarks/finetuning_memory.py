@@ -16,9 +16,9 @@ import torch
 import typer
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
+from genre_utils.chapter import device_line
 from genre_utils.device import default_device
 from genre_utils.models.wav2vec import Backbone, GenreWav2Vec, load_backbone
-from genre_utils.chapter import device_line
 
 #: Name of a setting -> what is frozen, and whether activations are computed again in the backward pass.
 SETTINGS = {

@@ -15,19 +15,20 @@ import numpy as np
 import torch
 import typer
 
+from genre_utils.chapter import device_line
 from genre_utils.corpora import load_corpus
 from genre_utils.features import frozen_states, waves
 from genre_utils.models.wav2vec import GenreWav2Vec, HeadClassifier, load_backbone
-from genre_utils.profiles import get_profile
+from genre_utils.profiles import PROFILES
 from genre_utils.splits import make_split
-from genre_utils.chapter import device_line
-from genre_utils.training import WindowSet, fit, predict_clips, set_seed
+from genre_utils.training import fit, set_seed
+from genre_utils.windows import WindowSet, predict_clips
 
 
 def main(epochs: int = 12, clips: int = 359) -> None:
     """Time both ways on `clips` training clips for `epochs` epochs."""
     print(device_line())
-    p = get_profile("mini")
+    p = PROFILES["mini"]
     corpus = load_corpus(p)
     split = make_split(corpus, p)
     train = list(np.random.default_rng(0).permutation(split.train)[:clips])

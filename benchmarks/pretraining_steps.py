@@ -16,9 +16,10 @@ import typer
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import Wav2Vec2ForPreTraining
 
-from genre_utils.models.wav2vec import small_config
-from genre_utils.models.pretraining import Objective, pretrain
 from genre_utils.chapter import device_line
+from genre_utils.models.contrastive import Objective
+from genre_utils.models.pretraining import pretrain
+from genre_utils.models.wav2vec import small_config
 
 
 def main(steps: int = 40, batch: int = 12, window_s: float = 2.0, peak_tflops: float = 0.0) -> None:

@@ -27,3 +27,7 @@ class ProfileError(GenreError):
 
 class RunError(GenreError):
     """A run or its record that is missing or cannot be read."""
+
+
+class WorkFailed(Exception):
+    """The command was fine, the work was not: a chapter or a page failed. The command line exits 1."""

@@ -100,6 +100,14 @@ class _Trainer(Trainer):
 
     epoch_began = 0.0
 
+    def get_train_dataloader(self):
+        clips, batch = len(self.train_dataset), self.args.per_device_train_batch_size
+        self.args.dataloader_drop_last = steps_per_epoch(clips, batch) < math.ceil(clips / batch)
+        try:
+            return super().get_train_dataloader()
+        finally:
+            self.args.dataloader_drop_last = False  # or validation windows would be dropped as well
+
     def log(self, logs: dict, *args, **kwargs) -> None:
         loss = logs.get("loss")
         if loss is not None and not math.isfinite(loss):
@@ -213,7 +221,7 @@ def steps_per_epoch(clips: int, batch_size: int) -> int:
     return max(1, whole + (rest > 1))
 
 
-def _arguments(folder: Path, training: Training, seed: int, precision: str, clips: int) -> TrainingArguments:
+def _arguments(folder: Path, training: Training, seed: int, precision: str) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=training.epochs,
@@ -241,7 +249,6 @@ def _arguments(folder: Path, training: Training, seed: int, precision: str, clip
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_pin_memory=default_device() == "cuda",
-        dataloader_drop_last=clips % training.batch_size == 1,  # see steps_per_epoch
         label_names=["labels"],
     )
 
@@ -329,7 +336,7 @@ def _train(model, train, val, training, seed, checkpoints: Path, progress, preci
         set_seed(seed)
         trainer = _Trainer(
             model=model,
-            args=_arguments(checkpoints, training, seed, precision, len(train)),
+            args=_arguments(checkpoints, training, seed, precision),
             train_dataset=train,
             eval_dataset=val,
             compute_metrics=_clip_metrics(val),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from genre_utils.identity import identity
 from genre_utils.publish.pages import build_book, toc_pages
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -19,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def build() -> Path:
     work = Path(tempfile.mkdtemp(prefix="genre-book-"))
     atexit.register(shutil.rmtree, work, ignore_errors=True)
-    page, _ = build_book("mini", committed=True, out=work / "html", work=work / "src")
+    page, _ = build_book(identity(), committed=True, out=work / "html", work=work / "src")
     return page.parent
 
 

@@ -9,16 +9,21 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import nbformat
 import numpy as np
 import pytest
-from tiny_book import FIGURE, NAMES, make_checkout, write_chapter
+from fake_cards import leave
+from tiny_book import FIGURE, NAMES, PARAMETERS, make_checkout, write_chapter
 from typer.testing import CliRunner
 
-from genre_utils import book, cli, pages
-from genre_utils.errors import ProfileError, RunError
-from genre_utils.profiles import BACKBONE_VARIABLE, PROTOCOL_VARIABLE, SPLIT_VARIABLE, get_profile
+from genre_utils.errors import ProfileError, RunError, WorkFailed
+from genre_utils.identity import identity, last_run, remember
+from genre_utils.profiles import GENRES
+from genre_utils.publish import cli, pages
+from genre_utils.publish import run as book
+from genre_utils.records import RECORD, CorpusInfo, Experiment, RunCard, Trial, read_cards
 
 
 @pytest.fixture
@@ -44,7 +49,7 @@ def call(monkeypatch, capsys):
 
 
 def chosen(text: str | None) -> list[int]:
-    available = [book.Chapter(i, book.Path(f"0{i}_{word}.ipynb")) for i, word in enumerate("abcdef", start=1)]
+    available = [book.Chapter(i, Path(f"0{i}_{word}.ipynb")) for i, word in enumerate("abcdef", start=1)]
     return [c.number for c in book.select_chapters(text, available)]
 
 
@@ -83,20 +88,22 @@ def test_outside_of_a_checkout_there_is_nothing_to_run(monkeypatch):
 # --- Running ----------------------------------------------------------------------------------------------
 
 
+def said_by(notebook: Path) -> str:
+    """What the last cell of an executed notebook printed."""
+    return nbformat.read(notebook, as_version=4).cells[-1].outputs[0].text
+
+
 def test_run_passes_parameters_and_leaves_the_source_alone(checkout):
-    source = write_chapter(checkout, NAMES[1], "print(profile, seed)")
+    source = write_chapter(checkout, NAMES[1], "print(profile, seed, repr(split), genres)")
     before = source.read_bytes()
-    steps = []
-    (made,) = book.run_chapters(
-        "gtzan-mini",
-        7,
-        book.select_chapters("2", book.all_chapters()),
-        watch=lambda *step: steps.append(step[1:]),
-    )
-    assert made == checkout / "build" / "chapters" / "gtzan-mini" / f"{NAMES[1]}.ipynb"
-    executed = nbformat.read(made, as_version=4)
-    assert executed.cells[-1].outputs[0].text == "gtzan-mini 7\n"
-    assert executed.metadata[book.RUN_KEY]["seed"] == 7
+    steps, run = [], identity("gtzan-mini", 7, genres="rock,blues", protocol="rate")
+    chapters = book.select_chapters("2", book.all_chapters())
+    (made,) = book.run_chapters(run, chapters, watch=lambda *step: steps.append(step[1:]))
+    assert made == checkout / "build" / "chapters" / run.name() / f"{NAMES[1]}.ipynb"
+    assert said_by(made) == "gtzan-mini 7 '' blues,rock\n"
+    about = nbformat.read(made, as_version=4).metadata[book.RUN_KEY]
+    assert (about["run"], about["about"]) == (run.name(), run.about)
+    assert about["parameters"] == run.parameters(PARAMETERS[2]), "a chapter is given what it knows, and nothing else"
     assert source.read_bytes() == before
     assert steps[0] == (0, 5, f"Chapter {NAMES[1]}") and steps[-1] == (5, 5, "finished")
     assert not list((made.parent / "unfinished").iterdir())
@@ -106,52 +113,107 @@ def test_several_seeds_train_again_and_the_first_comes_last(checkout, call):
     for name in NAMES:
         write_chapter(checkout, name, "from pathlib import Path\nwith open('../order.txt', 'a') as f:\n"
                       f"    print('{name[:2]}', seed, file=f)")  # fmt: skip
-    code, out, _ = call("run", "--seed", "3", "--seeds", "3")
+    code, out, _ = call("run", "--seed", "3", "--seeds", "3", "--side-by-side", "1")
     ran = (checkout / "order.txt").read_text().split("\n")[:-1]
-    training = ["02", "04", "05"]
-    assert ran == [f"{n} {s}" for s in (4, 5) for n in training] + [f"0{n} 3" for n in range(1, 7)]
+    assert ran == [f"{n} {s}" for s in (4, 5) for n in ("02", "04", "05")] + [f"0{n} 3" for n in (1, 2, 4, 5, 3, 6)]
+    made = {folder.name: len(list(folder.glob("*.ipynb"))) for folder in (checkout / "build" / "chapters").iterdir()}
+    assert made == {"mini.seed-3": 6, "mini.seed-4": 3, "mini.seed-5": 3}
+    assert code == 0 and "12 chapters" in out and "seed 4" in out
+    assert last_run() == identity(seed=3), "chapter 6 and predict go on with the first seed"
+
+
+def test_a_folder_of_ones_own_keeps_seeds_apart(checkout, call):
+    code, _, error = call("run", "--chapters", "2,3", "--seeds", "2", "--out", str(checkout / "mine"))
+    assert code == 0, error
+    made = {str(path.relative_to(checkout / "mine")) for path in (checkout / "mine").rglob("*.ipynb")}
+    assert made == {f"{NAMES[1]}.ipynb", f"{NAMES[2]}.ipynb", f"seed-1/{NAMES[1]}.ipynb"}
+
+
+def test_chapters_that_do_not_need_each_other_run_side_by_side_and_share_the_cores(checkout, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(book, "cores", lambda: 8)
+    meet = (
+        "import os, time\nfrom pathlib import Path\n"
+        "open('../{me}', 'w').write(os.environ['OMP_NUM_THREADS'])\n"
+        "for _ in range(600):\n    if Path('../{other}').exists():\n        break\n    time.sleep(0.1)\n"
+        "else:\n    raise TimeoutError('nobody runs beside me')"
+    )
+    write_chapter(checkout, NAMES[1], meet.format(me="two", other="four"))
+    write_chapter(checkout, NAMES[3], meet.format(me="four", other="two"))
+    write_chapter(checkout, NAMES[4], "from pathlib import Path\nassert Path('../four').exists()")
+    write_chapter(checkout, NAMES[5], "import os; print(sorted(os.listdir('..')).index('two') > 0, os.environ['OMP_NUM_THREADS'])")
+    made = book.run_chapters(identity(), book.select_chapters("2,4-6", book.all_chapters()), workers=2)
+    assert [path.stem for path in made] == [NAMES[1], *NAMES[3:]], "in the book's order"
+    assert (checkout / "two").read_text() == (checkout / "four").read_text() == "4"
+    assert said_by(made[-1]) == "True 8\n", "alone, a chapter has all cores"
+    assert "OMP_NUM_THREADS" not in os.environ
+
+
+def test_a_chapter_beside_one_that_fails_is_finished_and_nothing_new_begins(checkout):
+    write_chapter(checkout, NAMES[1], "1 / 0")
+    write_chapter(checkout, NAMES[3], "import time; time.sleep(4); print('done')")
+    with pytest.raises(WorkFailed, match="ZeroDivisionError"):
+        book.run_chapters(identity(), book.select_chapters("2,4,5,6", book.all_chapters()), workers=2)
     made = checkout / "build" / "chapters" / "mini"
-    assert len(list(made.glob("*.ipynb"))) == 6 and len(list(made.glob("seed-4/*.ipynb"))) == 3
-    assert code == 0 and "12 chapters" in out
+    assert [path.name for path in made.glob("*.ipynb")] == [f"{NAMES[3]}.ipynb"]
+    assert said_by(made / f"{NAMES[3]}.ipynb") == "done\n"
 
 
-def test_the_protocol_reaches_the_chapters_and_a_wrong_one_stops_before_them(checkout, monkeypatch, call):
-    monkeypatch.setenv(PROTOCOL_VARIABLE, "")  # the command sets it: put back afterwards
-    write_chapter(checkout, NAMES[3], "from genre_utils.profiles import get_profile\nprint(get_profile(profile).protocol)")
-    code, _, err = call("run", "--protocol", "orignal")
-    assert code == 2 and "Did you mean 'original'?" in err and not (checkout / "build" / "chapters").exists()
-    call("run", "--chapters", "4", "--protocol", "original")
-    executed = nbformat.read(checkout / "build" / "chapters" / "mini" / f"{NAMES[3]}.ipynb", as_version=4)
-    assert executed.cells[-1].outputs[0].text == "original\n"
+#: What a chapter does with its parameters: it makes the run of them.
+WHO = "from genre_utils.identity import identity\nrun = identity(profile, seed, {options})\nprint(run.name())\n"
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"),
+    "options",
     [
-        ("", "shipped None"),
-        ("lab/model", "lab/model None"),
-        ("lab/model@0123abc", "lab/model 0123abc"),
-        ("a folder@home", "{root}/a folder@home None"),
+        {},
+        {"seed": "2", "protocol": "batch, rate"},
+        {"protocol": "original", "genres": "rock, blues"},
+        {"profile": "gtzan", "split": "cnn", "backbone": "lab/model@0123abc"},
+        {"backbone": "a folder@home"},
     ],
+    ids=str,
 )
-def test_another_backbone_reaches_the_chapters(checkout, monkeypatch, call, name, expected):
-    monkeypatch.setenv(BACKBONE_VARIABLE, "")  # what the command sets here goes with the test
-    (checkout / "a folder@home").mkdir()
-    source = "from genre_utils.profiles import get_profile as get; p = get(profile); print(p.backbone, p.backbone_revision)"
-    write_chapter(checkout, NAMES[0], source)
-    code, _, error = call("run", "--chapters", "1", "--backbone", name)
+def test_the_options_of_a_run_reach_a_chapter_and_are_remembered(checkout, call, options):
+    folder = checkout / "a folder@home"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    names = [name for name in PARAMETERS[4] if name not in ("profile", "seed")]
+    write_chapter(checkout, NAMES[3], WHO.format(options=", ".join(f"{name}={name}" for name in names)))
+    run = identity(**options)
+    code, out, error = call("run", "--chapters", "4", *(word for name, value in options.items() for word in (f"--{name}", value)))
     assert code == 0, error
-    executed = nbformat.read(checkout / "build" / "chapters" / "mini" / f"{NAMES[0]}.ipynb", as_version=4)
-    assert executed.cells[-1].outputs[0].text.strip() == expected.format(root=checkout)
+    assert str(run) in out
+    assert said_by(checkout / "build" / "chapters" / run.name() / f"{NAMES[3]}.ipynb") == f"{run.name()}\n"
+    assert last_run() == run
 
 
-def test_another_split_reaches_the_chapters(checkout, monkeypatch, call):
-    monkeypatch.setenv(SPLIT_VARIABLE, "")
-    write_chapter(checkout, NAMES[0], "from genre_utils.profiles import get_profile as get; print(get(profile).split)")
-    code, _, error = call("run", "--chapters", "1", "--split", "random")
+def test_a_wrong_protocol_stops_before_the_chapters(checkout, call):
+    code, _, error = call("run", "--protocol", "orignal")
+    assert code == 2 and "Did you mean 'original'?" in error and not (checkout / "build" / "chapters").exists()
+
+
+def test_chapters_in_which_nothing_is_trained_are_no_run_to_remember(checkout, call):
+    remember(identity(split="random"))
+    assert call("run", "--chapters", "1", "--seed", "5")[0] == 0
+    assert last_run() == identity(split="random")
+
+
+def test_chapter_6_alone_takes_up_the_last_run_unless_another_is_named(checkout, call):
+    remember(identity(seed=2, split="random"))
+    assert call("run", "--chapters", "6")[0] == 0
+    made = checkout / "build" / "chapters"
+    assert (made / "mini.split-random.seed-2" / f"{NAMES[5]}.ipynb").is_file()
+    assert call("run", "--chapters", "6", "--profile", "mini")[0] == 0
+    assert (made / "mini" / f"{NAMES[5]}.ipynb").is_file()
+
+
+def test_the_records_of_a_run_are_copied_where_they_are_wanted(checkout, call):
+    left = {f"{approach}-seed{seed}.json": leave(approach, seed) for approach in ("svm", "cnn") for seed in (0, 1)}
+    leave("full")
+    code, _, error = call("run", "--chapters", "2,3", "--seeds", "2", "--records", str(checkout / "records"))
     assert code == 0, error
-    executed = nbformat.read(checkout / "build" / "chapters" / "mini" / f"{NAMES[0]}.ipynb", as_version=4)
-    assert executed.cells[-1].outputs[0].text.strip() == "random"
+    assert {path.name: RunCard.load(path) for path in (checkout / "records").iterdir()} == left
 
 
 @pytest.mark.parametrize(
@@ -162,19 +224,16 @@ def test_another_split_reaches_the_chapters(checkout, monkeypatch, call):
         ("gtzan", "window", "choose artist, random, filtered, cnn, wav2vec"),
     ],
 )  # fmt: skip
-def test_a_split_that_the_corpus_does_not_have_is_refused_before_any_chapter(
-    checkout, monkeypatch, call, profile, split, message
-):
-    monkeypatch.setenv(SPLIT_VARIABLE, "")
+def test_a_split_that_the_corpus_does_not_have_is_refused_before_any_chapter(checkout, call, profile, split, message):
     code, _, error = call("run", "--profile", profile, "--split", split)
     assert code == 2 and message in re.sub(r"\s+", " ", error)
-    assert not (checkout / "build").exists()
+    assert not (checkout / "build" / "chapters").exists()
 
 
 def test_chapters_run_in_their_own_folder(checkout):
     write_chapter(checkout, NAMES[0], "import pathlib; print(pathlib.Path.cwd().name)")
-    (made,) = book.run_chapters("mini", 0, book.all_chapters()[:1])
-    assert nbformat.read(made, as_version=4).cells[-1].outputs[0].text == "chapters\n"
+    (made,) = book.run_chapters(identity(), book.all_chapters()[:1])
+    assert said_by(made) == "chapters\n"
 
 
 def test_a_failing_chapter_is_named_with_its_cell_and_kept_without_replacing_the_last_good_one(
@@ -184,7 +243,7 @@ def test_a_failing_chapter_is_named_with_its_cell_and_kept_without_replacing_the
     good.parent.mkdir(parents=True)
     good.write_text("the last good one")
     write_chapter(checkout, NAMES[1], "print('fine')", "\nscore = 1 / 0  # here\n")
-    code, _, error = call("run", "--chapters", "1,2,3")
+    code, _, error = call("run", "--chapters", "1,2,3", "--side-by-side", "1")
     assert code == 1
     assert f"chapters/{NAMES[1]}.ipynb failed in cell 6 (section: Section 2)" in error
     assert "score = 1 / 0  # here" in error and "ZeroDivisionError: division by zero" in error
@@ -199,8 +258,8 @@ def test_a_failing_chapter_is_named_with_its_cell_and_kept_without_replacing_the
 def test_a_dead_kernel_is_reported_at_once(checkout):
     write_chapter(checkout, NAMES[0], "import os; os._exit(9)")
     began = time.monotonic()
-    with pytest.raises(book.WorkFailed, match=r"(?s)failed in cell 4.*the kernel died"):
-        book.run_chapters("mini", 0, book.all_chapters()[:1])
+    with pytest.raises(WorkFailed, match=r"(?s)failed in cell 4.*the kernel died"):
+        book.run_chapters(identity(), book.all_chapters()[:1])
     assert time.monotonic() - began < 30
 
 
@@ -241,8 +300,12 @@ def test_an_interrupted_run_exits_130_and_takes_its_kernel_along(checkout):
         (("run", "--profile", "maxi"), "unknown profile 'maxi'"),
         (("run", "--seed", "three"), "seed must be a whole number"),
         (("run", "--chapters", "9"), "unknown chapter '9'"),
+        (("run", "--genres", "polka,rock"), "unknown genre 'polka'"),
         (("build", "--profile", "maxi"), "unknown profile"),
         (("address", "ftp://nowhere"), "not a repository's address"),
+        (("measure", "taste"), "there is no question 'taste': ask one of labels, layers"),
+        (("measure", "classical", "--backbone", "a=b"), "the question 'classical' has no backbone"),
+        (("measure", "labels", "--backbone", "shipped"), "--backbone takes NAME=PLACE, not 'shipped'"),
         (("nonsense",), "No such command"),
         (("predict",), "Missing argument"),
     ],
@@ -263,21 +326,25 @@ def test_help_answers_without_loading_torch():
 
 
 def test_staging_prefers_executed_chapters_and_hides_the_repeated_parameters(checkout, tmp_path):
-    book.run_chapters("mini", 0, book.all_chapters()[:1])
+    book.run_chapters(identity(), book.all_chapters()[:1])
     stored = pages.stage(checkout, tmp_path / "staged", checkout / "build" / "chapters" / "mini")
     assert stored == list(NAMES[1:])
     nb = nbformat.read(tmp_path / "staged" / "chapters" / f"{NAMES[0]}.ipynb", as_version=4)
     (injected,) = (c for c in nb.cells if "injected-parameters" in c.metadata.get("tags", []))
     assert "remove-cell" in injected.metadata.tags
+    assert "This page was run with" not in nbformat.writes(nb)
     assert str(checkout) not in nbformat.writes(nb)
 
 
 def test_parameters_other_than_the_defaults_stay_visible(checkout, tmp_path):
-    book.run_chapters("mini", 3, book.all_chapters()[:1])
-    pages.stage(checkout, tmp_path / "staged", checkout / "build" / "chapters" / "mini")
+    run = identity(seed=3, split="random", protocol="rate")
+    book.run_chapters(run, book.all_chapters()[:1])
+    pages.stage(checkout, tmp_path / "staged", book.chapters_dir(run))
     nb = nbformat.read(tmp_path / "staged" / "chapters" / f"{NAMES[0]}.ipynb", as_version=4)
     (injected,) = (c for c in nb.cells if "injected-parameters" in c.metadata.get("tags", []))
     assert "remove-cell" not in injected.metadata.tags
+    told = "> This page was run with: profile **mini**, split **random**, genres **all ten**, seed **3**.\n"
+    assert nb.cells[0].source.startswith(f"# Chapter {NAMES[0]}\n\n{told}"), "what concerns the chapter, below its title"
 
 
 def test_large_scripts_are_not_loaded_by_every_page(checkout, tmp_path):
@@ -288,12 +355,12 @@ def test_large_scripts_are_not_loaded_by_every_page(checkout, tmp_path):
 
 def test_timing_page_tells_times_machine_and_slowest_section(checkout):
     write_chapter(checkout, NAMES[0], "import time; time.sleep(0.3)", "pass")
-    (made,) = book.run_chapters("mini", 5, book.all_chapters()[:1])
+    (made,) = book.run_chapters(identity(seed=5), book.all_chapters()[:1])
     ran = nbformat.read(made, as_version=4)
     page = pages.timing_page(
         {NAMES[0]: ran, NAMES[1]: nbformat.read(book.all_chapters()[1].path, as_version=4)}
     )
-    assert re.search(rf"\| \[{NAMES[0]}\].*\| mini \| 5 \| \d+\.\d s \| Section 1 \(0\.[3-9] s\) \|", page)
+    assert re.search(rf"\| \[{NAMES[0]}\].*\| mini\.seed-5 \| \d+\.\d s \| Section 1 \(0\.[3-9] s\) \|", page)
     assert "cores" in page
     assert f"not run this time: {NAMES[1]}" in page
 
@@ -362,44 +429,88 @@ def tone(tmp_path):
     return path
 
 
-@pytest.fixture
-def trained(checkout):
-    """Untrained models, in the places where a run leaves the trained ones."""
+def put_cnn(seed: int = 0, **options) -> None:
+    """An untrained CNN with its record, where a run leaves the trained one."""
     import torch
 
     from genre_utils.models.cnn import GenreCNN
-    from genre_utils.models.svm import save_svm
-    from genre_utils.paths import runs_dir
-    from genre_utils.training import save_model
+    from genre_utils.models.saved import save_model
 
-    torch.manual_seed(0)
-    folder = runs_dir("mini")
-    save_model(GenreCNN(), folder / "cnn")
+    run = identity(seed=seed, **options)
+    torch.manual_seed(seed)
+    leave("cnn", seed, **options)
+    save_model(GenreCNN(len(run.profile.genres)), run.folder("cnn"))
+
+
+def put_svm(**options) -> None:
+    from genre_utils.models.svm import save_svm
+
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(10), 6)
-    save_svm(folder / "svm", rng.normal(size=(60, 57)) + labels[:, None], labels, C=20.0, gamma="scale")
-    return folder
+    leave("svm", **options)
+    folder = identity(**options).folder("svm")
+    save_svm(folder, rng.normal(size=(60, 57)) + labels[:, None], labels, C=20.0, gamma="scale")
+
+
+@pytest.fixture
+def trained(checkout):
+    put_cnn()
+    put_svm()
 
 
 def run_predict(*arguments):
     return CliRunner().invoke(cli.app, ["predict", *map(str, arguments)])
 
 
+def predicted(*arguments) -> dict:
+    result = run_predict(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
 def test_before_any_run_predict_says_how_to_make_one(checkout, tone, call):
     code, _, error = call("predict", str(tone))
     assert code == 2
-    assert "python -m genre_utils run --profile mini" in error
+    assert "python -m genre_utils run --profile mini --chapters 2,4,5" in error
 
 
 def test_predict_names_the_likeliest_genres_of_each_model(trained, tone):
-    result = run_predict(tone, "--json", "--top", 4)
-    assert result.exit_code == 0, result.output
-    (answer,) = json.loads(result.stdout)
+    found = predicted(tone, "--top", 4)
+    (answer,) = found["files"]
     assert set(answer["guesses"]) == {"svm", "cnn"}
     for guesses in answer["guesses"].values():
         scores = [g["probability"] for g in guesses]
         assert len(scores) == 4 and scores == sorted(scores, reverse=True) and 0 < sum(scores) <= 1.001
-        assert {g["genre"] for g in guesses} <= set(get_profile("mini").genres)
+        assert {g["genre"] for g in guesses} <= set(GENRES)
+
+
+def test_predict_says_what_each_model_learnt_from(trained, tone):
+    found = predicted(tone)
+    assert found["run"] == identity().about
+    card = RunCard.load(identity().folder("cnn") / RECORD)
+    assert found["models"]["cnn"] == (
+        f"CNN on mel-spectrograms: trained on 60 clips of the corpus toy (profile mini, split artist, seed 0); {card.accuracy} "
+        "on its 30 test clips"
+    )
+
+
+def test_predict_takes_the_models_of_one_run_alone(checkout, tone):
+    put_cnn()
+    put_svm(split="random")
+    put_cnn(seed=1, split="random")
+    assert set(predicted(tone)["models"]) == {"cnn"}, "nothing was run to its end: the default run"
+    remember(identity(split="random"))
+    found = predicted(tone)
+    assert set(found["models"]) == {"svm"} and found["run"]["split"] == "random", "the last run"
+    assert set(predicted(tone, "--split", "random", "--seed", 1)["models"]) == {"cnn"}
+    assert predicted(tone, "--profile", "mini")["run"] == identity().about
+    assert run_predict(tone, "--split", "random", "--seed", 2).exit_code != 0
+
+
+def test_models_of_some_genres_name_those_and_no_others(checkout, tone):
+    put_cnn(genres="blues,jazz,rock")
+    (answer,) = predicted(tone, "--genres", "rock,blues,jazz", "--top", 10)["files"]
+    assert {g["genre"] for g in answer["guesses"]["cnn"]} == {"blues", "jazz", "rock"}
 
 
 def test_a_bad_file_is_named_and_the_others_are_still_predicted(trained, tone, tmp_path):
@@ -407,23 +518,32 @@ def test_a_bad_file_is_named_and_the_others_are_still_predicted(trained, tone, t
     bad.write_text("no music")
     result = run_predict(bad, tone, tmp_path / "missing.wav", "--json")
     assert result.exit_code == 1
-    first, second, third = json.loads(result.stdout)
+    first, second, third = json.loads(result.stdout)["files"]
     assert "notes.txt" in first["error"] and "guesses" in second and "missing.wav" in third["error"]
 
 
 def test_a_head_of_another_backbone_is_refused(trained, tone, call):
+    from genre_utils.models.saved import save_model
     from genre_utils.models.wav2vec import HeadClassifier
-    from genre_utils.training import save_model
 
-    save_model(HeadClassifier(5, 384), trained / "head-only", {"backbone": "0123", "window_s": 5})
+    leave("head-only")
+    save_model(HeadClassifier(5, 384), identity().folder("head-only"), {"backbone": "0123", "window_s": 5})
     code, _, error = call("predict", str(tone))
     assert code == 2
-    assert "another backbone" in error and "--backbone" in error
+    assert "trained on other weights than shipped has now: run chapter 4 again" in error
+
+
+def test_a_model_without_its_files_is_named(checkout, tone, call):
+    leave("cnn")
+    code, _, error = call("predict", str(tone))
+    assert code == 2 and "config.json is missing" in error.replace("\n", " ")
 
 
 def test_predict_prints_a_table(trained, tone):
     result = run_predict(tone)
     assert result.exit_code == 0 and "cnn" in result.stdout and "%" in result.stdout
+    assert f"Models of the run: {identity()}." in result.stdout
+    assert "They know composed music alone" in result.stdout
 
 
 def test_a_stored_svm_predicts_as_the_fitted_one(tmp_path):
@@ -466,7 +586,7 @@ def test_doctor_reports_every_part_and_a_remedy_for_each_problem(checkout):
 
 
 def test_doctor_exits_1_when_something_essential_is_broken(checkout, monkeypatch):
-    from genre_utils import doctor
+    from genre_utils.publish import doctor
 
     monkeypatch.setattr(doctor, "_version", lambda package: "2.1.0" if package == "jupyter-book" else "1.0")
     result = CliRunner().invoke(cli.app, ["doctor", "--json"])
@@ -479,19 +599,86 @@ def test_doctor_exits_1_when_something_essential_is_broken(checkout, monkeypatch
 
 
 def test_a_run_is_exported_and_judged(checkout, call, tmp_path):
-    from fake_cards import make_card
-
     code, _, err = call("export", "--profile", "mini")
-    assert code == 2 and "run it first" in err
-    for approach in ("full", "head-only"):
-        make_card(approach, rate=1.0 if approach == "full" else 0.3).save()
+    assert code == 2 and "run it first" in err and "python -m genre_utils run --profile mini" in err
+    made = [leave(approach, seed, rate=rate) for approach, rate in (("full", 1.0), ("head-only", 0.3)) for seed in (0, 1)]
+    leave("full", rate=0.0, protocol="rate")
     code, out, _ = call("export", "--profile", "mini", "--out", str(tmp_path / "mine.json"))
     assert code == 0 and "pull request" in out
+    assert sorted(map(str, read_cards(tmp_path / "mine.json"))) == sorted(map(str, made)), "all seeds, and no other run"
     code, out, _ = call("ledger", str(tmp_path / "mine.json"), "--csv")
     row = next(line for line in out.splitlines() if line.startswith("Full fine-tuning beats head-only") and ",toy," in line)
-    assert code == 0 and ",holds," in row
+    assert code == 0 and ",holds," in row and "2 seeds" in row and str(tmp_path / "mine.json") in row
+
+
+def test_an_exported_file_is_named_by_its_run_and_day(checkout, call):
+    card = leave("full", protocol="rate")
+    assert call("export", "--profile", "mini", "--protocol", "rate")[0] == 0
+    (card_again,) = read_cards(checkout / f"mini.protocol-rate-{card.created[:10]}.json")
+    assert card_again == card
+
+
+def test_the_schema_of_contributions_is_written_on_demand(call, tmp_path):
+    from genre_utils.records import json_schema
+
+    assert call("export", "--schema", str(tmp_path / "schema.json"))[0] == 0
+    assert json.loads((tmp_path / "schema.json").read_text()) == json_schema()
 
 
 def test_the_ledger_prints_every_claim(call):
     code, out, _ = call("ledger")
     assert code == 0 and "18 claims" in out and "quick compromise" in out
+
+
+# --- Measuring --------------------------------------------------------------------------------------------
+
+
+def experiment(question: str, *trials: Trial) -> Experiment:
+    return Experiment(
+        question=question,
+        profile="mini",
+        corpus=CorpusInfo(name="toy", fingerprint="", clips=4),
+        provenance={"": "by hand"},
+        clips=list("abcd"),
+        artists=list("AABB"),
+        created="2026-01-01T00:00:00+00:00",
+        trials=list(trials),
+    )
+
+
+@pytest.mark.parametrize(
+    ("question", "trials", "told"),
+    [
+        ("fine-tuning", [{"labels": 9}], ["x: 75.0 %"]),
+        ("classical", [{"condition": "here"}, {"condition": "there"}], ["here: x: 75.0 %", "there: x: 75.0 %"]),
+        ("layers", [{"labels": 9, "layer": 0, "marks": "0000"}, {"labels": 9, "layer": 1}], ["x: 75.0 %"]),
+        ("labels", [{"labels": 3, "marks": "0000"}, {"labels": 9}], ["x: 75.0 %"]),
+    ],
+)
+def test_an_answer_is_printed_and_kept(checkout, call, monkeypatch, question, trials, told):
+    made = experiment(question, *(Trial(**({"contestant": "x", "seed": s, "marks": "1110"} | t)) for t in trials for s in (0, 1)))
+    asked = {}
+
+    def measure(**options):
+        asked.update(options)
+        return made
+
+    monkeypatch.setattr(f"genre_utils.experiments.{cli.QUESTIONS[question]}.measure", measure)
+    code, out, error = call("measure", question, "--seeds", "3")
+    assert code == 0, error
+    assert asked["seeds"] == 3 and list(asked.get("backbones", ())) == ([] if question == "classical" else ["pre-trained"])
+    lines = [line.partition(" [")[0] for line in out.splitlines() if "%" in line]
+    assert lines == told
+    assert Experiment.load(checkout / "build" / "experiments" / f"{question}.json") == made
+
+
+def test_the_audits_corpora_are_those_that_it_was_not_tuned_on(checkout, call, monkeypatch):
+    from genre_utils.experiments import audit
+
+    made = experiment("audit", *(Trial(contestant="replicas", condition=c, marks="110") for c in (audit.RECALL, audit.PRECISION)))
+    asked = {}
+    monkeypatch.setattr(audit, "measure", lambda **options: asked.update(options) or made)
+    code, out, _ = call("measure", "audit", "--seeds", "2", "--out", str(checkout / "mine"))
+    assert code == 0 and "0.67" in out
+    assert set(asked["seeds"]) == {2, 3}
+    assert (checkout / "mine" / "audit.json").is_file()

@@ -12,25 +12,6 @@ classes = st.integers(0, 9)
 pairs = st.lists(st.tuples(classes, classes), min_size=1, max_size=60).map(lambda v: np.array(v).T)
 
 
-def test_clip_score_is_the_mean_of_its_windows():
-    probs = np.array([[1.0, 0.0], [0.5, 0.5], [0.2, 0.8]])
-    assert np.allclose(ev.clip_scores(probs, np.array([1, 1, 0])), [[0.2, 0.8], [0.75, 0.25]])
-
-
-@pytest.mark.parametrize(
-    ("probs", "index", "says"),
-    [
-        (np.ones((3, 2)), [0, 1], "expected"),
-        (np.ones((2, 2)), [0, 2], r"without a window: \[1\]"),
-        (np.array([[np.nan, 1]]), [0], "finite"),
-        (np.ones((0, 2)), [], "without a window"),
-    ],
-)
-def test_impossible_windows_are_refused(probs, index, says):
-    with pytest.raises(ValueError, match=says):
-        ev.clip_scores(probs, np.array(index))
-
-
 @given(pairs)
 def test_macro_f1_is_scikit_learns(pair):
     y, p = pair

@@ -1,8 +1,6 @@
-"""Mel-spectrograms, statistics, the cache and the pooled states."""
+"""Mel-spectrograms, statistics and the pooled states."""
 
-import errno
 import os
-import resource
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,9 +17,8 @@ from hypothesis.extra import numpy as hnp
 from genre_utils import features
 from genre_utils.audio import load_audio
 from genre_utils.corpora import Clip, Corpus
-from genre_utils.errors import CacheError
-from genre_utils.features import FEATURE_NAMES, Cache, clip_statistics, mel_unit, mel_unit_torch, unit_range
-from genre_utils.profiles import get_profile
+from genre_utils.features import FEATURE_NAMES, clip_statistics, mel_unit, unit_range
+from genre_utils.profiles import PROFILES
 
 
 @pytest.fixture(scope="module")
@@ -41,18 +38,6 @@ def small_corpus(folder: Path, n: int = 3, seconds: float = 1.0) -> Corpus:
 
 
 # --- features of one clip
-
-
-def test_torchaudio_and_librosa_agree_on_the_mel_spectrogram(wave):
-    assert mel_unit(wave).shape == (128, 130)
-    assert np.abs(mel_unit(wave) - mel_unit_torch(wave).numpy()).max() < 1e-4
-
-
-def test_a_batch_is_scaled_clip_by_clip(wave):
-    batch = torch.from_numpy(np.stack([wave, wave * 1e-3]))
-    loud, quiet = mel_unit_torch(batch)
-    torch.testing.assert_close(loud, mel_unit_torch(wave))
-    torch.testing.assert_close(loud, quiet, atol=2e-3, rtol=0)
 
 
 @settings(max_examples=30, deadline=None)
@@ -109,81 +94,12 @@ def test_statistics_reproduce_the_public_feature_table():
         assert difference.median() < 1e-5
 
 
-# --- the cache
-
-
-def test_an_entry_is_made_once_and_found_again(tmp_path):
-    cache, calls = Cache(tmp_path), []
-
-    def make():
-        calls.append(1)
-        return np.arange(12, dtype=np.float32).reshape(3, 4)
-
-    first = cache.get_or_make("mel", {"a": 1}, make)
-    second = cache.get_or_make("mel", {"a": 1}, make)
-    cache.get_or_make("mel", {"a": 2}, make)
-    assert len(calls) == 2
-    np.testing.assert_array_equal(first, second)
-    np.testing.assert_array_equal(np.load(cache.path("mel", {"a": 1})), first)  # a plain .npy to anyone else
-
-
-@pytest.mark.parametrize("place", [3, 60, 140, -1])
-def test_a_flipped_byte_is_noticed_and_the_entry_rebuilt(tmp_path, place):
-    cache, key, truth = Cache(tmp_path), {"a": 1}, np.arange(8.0)
-    cache.put("mel", key, truth)
-    content = bytearray(cache.path("mel", key).read_bytes())
-    content[place] ^= 1
-    cache.path("mel", key).write_bytes(content)
-    with pytest.warns(UserWarning, match="damaged"):
-        again = cache.get_or_make("mel", key, lambda: truth)
-    np.testing.assert_array_equal(again, truth)
-    np.testing.assert_array_equal(cache.get("mel", key), truth)
-
-
-@pytest.mark.parametrize("size", [0, 10, 100])
-def test_a_cut_entry_is_rebuilt(tmp_path, size):
-    cache = Cache(tmp_path)
-    cache.put("mel", {}, np.arange(8.0))
-    path = cache.path("mel", {})
-    path.write_bytes(path.read_bytes()[:size])
-    with pytest.warns(UserWarning, match="damaged"):
-        assert cache.get("mel", {}) is None
-
-
-def test_an_unwritable_cache_says_where_and_what_to_do(tmp_path):
-    (tmp_path / "file").write_text("in the way")  # holds for root too, whom permissions do not stop
-    with pytest.raises(CacheError, match="GENRE_UTILS_HOME") as caught:
-        Cache(tmp_path / "file" / "cache").put("mel", {}, np.zeros(3))
-    assert str(tmp_path / "file" / "cache") in str(caught.value)
-
-
-def test_a_file_that_may_not_grow_is_an_error_and_leaves_nothing(tmp_path):
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
-    try:
-        with pytest.raises(CacheError, match="Free some space"):
-            Cache(tmp_path).put("mel", {}, np.zeros(100_000))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
-
-
-def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path, monkeypatch):
-    def full(*_):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(CacheError, match="No space left on device"):
-        Cache(tmp_path).put("mel", {}, np.zeros(10))
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
-
-
 # --- features of a corpus
 
 
 def test_mels_waves_and_statistics_have_their_shapes(tmp_path):
     corpus = small_corpus(tmp_path)
-    profile = replace(get_profile("mini"), clip_s=1.0)
+    profile = replace(PROFILES["mini"], clip_s=1.0)
     ids = corpus.ids[::-1]
     mel = features.mels(corpus, ids, profile, progress=False)
     assert (mel.shape, mel.dtype) == ((3, 1, 128, 44), np.float32)
@@ -200,7 +116,7 @@ def test_mels_waves_and_statistics_have_their_shapes(tmp_path):
 
 def test_a_second_call_reads_the_cache_and_a_changed_file_does_not(tmp_path, monkeypatch):
     corpus = small_corpus(tmp_path)
-    profile = replace(get_profile("mini"), clip_s=1.0)
+    profile = replace(PROFILES["mini"], clip_s=1.0)
     first = features.mels(corpus, corpus.ids, profile, progress=False)
     monkeypatch.setattr(features, "mel_unit", lambda *_: pytest.fail("computed again"))
     np.testing.assert_array_equal(features.mels(corpus, corpus.ids, profile, progress=False), first)
@@ -241,22 +157,6 @@ def test_the_first_clip_is_computed_here_so_that_one_process_alone_writes_numbas
     made = list(features._parallel(who, [(number,) for number in range(50)], n_jobs=2))
     assert [number for number, _ in made] == list(range(50))
     assert [process == os.getpid() for _, process in made] == [True] + [False] * 49
-
-
-def test_semitones_hear_the_note_and_its_changes(tmp_path):
-    t = np.arange(4 * 22_050) / 22_050
-    waves = {"steady": np.sin(2 * np.pi * 440 * t), "comes and goes": np.sin(2 * np.pi * 440 * t) * (t % 2 < 1)}
-    clips = []
-    for number, wave in enumerate(waves.values()):
-        path = tmp_path / f"blues.{number:05d}.wav"
-        sf.write(path, 0.5 * wave, 22_050)
-        clips.append(Clip(path.stem, path, "blues"))
-    corpus = Corpus("notes", tmp_path, tuple(clips), 4.0)
-    profile = replace(get_profile("mini"), clip_s=4.0)
-    level, change = features.semitones(corpus, corpus.ids, profile, progress=False).transpose(1, 0, 2)
-    assert level.shape == change.shape == (2, 75)
-    assert level.argmax(axis=1).tolist() == [69 - 33, 69 - 33]  # A4 is MIDI note 69
-    assert change[1, 69 - 33] > 10 * change[0, 69 - 33]
 
 
 # --- pooled states

@@ -4,7 +4,9 @@ import hashlib
 import io
 import os
 import threading
+import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -43,12 +45,13 @@ def archive(clips=CLIPS, **extra) -> bytes:
 @pytest.fixture
 def server():
     """A loopback server: ``state`` says what it sends, and records what it was asked for."""
-    state = {"body": archive(), "cut": None, "ranges": True, "status": None, "asked": []}
+    state = {"body": archive(), "cut": None, "ranges": True, "status": None, "asked": [], "delay_s": 0}
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             body, wanted = state["body"], self.headers.get("Range")
             state["asked"].append(wanted)
+            time.sleep(state["delay_s"])
             if state["status"]:
                 self.send_error(state["status"])
                 return
@@ -77,11 +80,16 @@ def fetch(server, folder, listing=LISTING):
     return gtzan.fetch_gtzan_mini(server["url"], folder=folder, listing=listing, progress=False)
 
 
+def left_in(folder) -> list[str]:
+    """What lies in a folder, but for the lock that keeps two downloads apart."""
+    return [path.name for path in folder.iterdir() if path.name != "mini.lock"]
+
+
 def test_the_archive_is_fetched_checked_and_unpacked(server, tmp_path):
     folder = fetch(server, tmp_path / "mini")
     for clip, data in CLIPS.items():
         assert (folder / clip.split(".")[0] / f"{clip}.wav").read_bytes() == data
-    assert [path.name for path in tmp_path.iterdir()] == ["mini"]
+    assert left_in(tmp_path) == ["mini"]
 
 
 @pytest.mark.parametrize("ranges", [True, False])
@@ -93,6 +101,14 @@ def test_an_interrupted_download_is_continued(server, tmp_path, ranges):
     server.update(cut=None, ranges=ranges)
     assert (fetch(server, tmp_path / "mini") / "rock" / "rock.00000.wav").is_file()
     assert server["asked"] == [None, "bytes=9000-"]
+
+
+def test_of_two_first_runs_at_once_one_downloads_and_both_find_the_clips(server, tmp_path):
+    server["delay_s"] = 0.3
+    with ThreadPoolExecutor(2) as pool:
+        folders = list(pool.map(lambda _: fetch(server, tmp_path / "mini"), range(2)))
+    assert folders == 2 * [tmp_path / "mini"] and len(server["asked"]) == 1
+    assert (tmp_path / "mini" / "rock" / "rock.00000.wav").is_file()
 
 
 def test_a_finished_download_that_was_not_unpacked_is_used(server, tmp_path):
@@ -121,7 +137,7 @@ def test_a_bad_archive_is_refused_and_leaves_nothing(server, tmp_path, body, say
     server["body"] = body
     with pytest.raises(CorpusError, match=says):
         fetch(server, tmp_path / "below" / "mini")
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert left_in(tmp_path / "below") == []
 
 
 def test_a_server_that_refuses_or_is_not_there_says_how_to_go_on(server, tmp_path):

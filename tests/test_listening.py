@@ -12,7 +12,6 @@ from chromium import needs_chromium, start_chromium
 from PIL import Image
 
 from genre_utils import evaluation, plots
-from genre_utils.publish.predict import score_windows
 from genre_utils.profiles import GENRES
 
 RATE_HZ = 22_050
@@ -130,37 +129,6 @@ def test_any_name_survives_html():
 def test_round_refuses_what_it_cannot_score(truth, said, n):
     with pytest.raises(ValueError, match="some clips|no button"):
         a_round(truth, said, n)
-
-
-class _Keeper:
-    """A classifier that keeps what it was given."""
-
-    def predict_proba(self, features):
-        self.given = features
-        return np.full((len(features), 10), 0.1)
-
-
-def test_windows_are_cut_around_their_middles_and_moved_inwards_at_the_ends():
-    wave = np.concatenate([WAVE[::2], WAVE[: 2 * RATE_HZ]])  # two seconds each
-    classifier = _Keeper()
-    scores = score_windows(classifier, wave, RATE_HZ, np.array([0.0, 1.0, 3.0, 4.0]), 2.0)
-    assert scores.shape == (4, 10)
-    assert np.array_equal(classifier.given[0], classifier.given[1])
-    assert np.array_equal(classifier.given[2], classifier.given[3])
-    assert not np.allclose(classifier.given[1], classifier.given[2])
-
-
-@pytest.mark.parametrize("window_s", [1.0, 9.0])
-def test_a_cnn_scores_windows_of_the_clips_spectrogram(window_s):
-    import torch
-
-    from genre_utils.models.cnn import GenreCNN
-
-    torch.manual_seed(0)
-    scores = score_windows(GenreCNN().eval(), WAVE, RATE_HZ, TIMES_S, window_s)
-    assert scores.shape == (7, 10)
-    assert np.allclose(scores.sum(axis=1), 1, atol=1e-3)
-    assert np.allclose(scores[0], scores[-1]) == (window_s > 4)
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from matplotlib.text import Text
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from genre_utils import evaluation, plots, runs
+from genre_utils import evaluation, plots, records
 from genre_utils.plots import display as plot_display
 from genre_utils.profiles import GENRES
 
@@ -83,7 +83,6 @@ FIGURES = {
             "full": {"CNN encoder": (4_200_000, False), "Transformer": (89_000_000, True), "head": (7690, True)},
         }
     ),
-    "forgetting": lambda: plots.forgetting([0, 1, 2], [0.1, 0.6, 0.7], [2.8, 3.4, 3.7], "contrastive loss"),
     "pre-training": lambda: plots.pretraining_curve(
         np.arange(0, 2500, 50), np.linspace(4, 2.8, 50), np.linspace(0.02, 0.3, 50), 4.03
     ),
@@ -100,7 +99,6 @@ FIGURES = {
     "class activation": lambda: plots.class_activation(MEL, RNG.random((8, 13)), RATE_HZ, genre="metal"),
     "receptive field": lambda: plots.receptive_field(KERNELS, STRIDES),
     "first layer": lambda: plots.first_layer_filters(RNG.normal(size=(64, 10))),
-    "masks": lambda: plots.masked_spans(WAVE, RATE_HZ, MASK),
     "masked mel": lambda: plots.masked_mel(MEL, RATE_HZ, 512, MASK),
     "codebooks": lambda: plots.codebook_usage(RNG.poisson(3, (2, 320))),
     "temperature": lambda: plots.temperature_curve(2.0, 0.5, 0.999995, 400_000),
@@ -167,12 +165,12 @@ def test_every_figure_function_is_tried():
     assert {n for n in lower if f"plots.{n}(" not in source} == set()
 
 
-@pytest.mark.parametrize("name", ["mel", "mel and scores", "waveform and mel", "replicas", "masks", "wrong rate"])
+@pytest.mark.parametrize("name", ["mel", "mel and scores", "waveform and mel", "replicas", "wrong rate"])
 def test_sound_is_drawn_in_seconds_and_hertz(name, drawn):
     fig, _ = drawn[name]
     labels = " ".join(ax.get_xlabel() + ax.get_ylabel() for ax in fig.axes)
     assert "time (s)" in labels
-    assert "(Hz)" in labels or name == "masks"
+    assert "(Hz)" in labels
     last = max(ax.get_xlim()[1] for ax in fig.axes if ax.get_xlabel() == "time (s)")
     assert last == pytest.approx(2.756 if name == "wrong rate" else 5.0, abs=0.05)
 
@@ -207,7 +205,7 @@ def test_uniform_codes_have_the_full_perplexity():
 
 
 def test_one_approach_has_one_colour_everywhere():
-    assert set(plots.APPROACH_COLOURS) == set(plots.APPROACH_LABELS) == set(runs.TITLES)
+    assert set(plots.APPROACH_COLOURS) == set(plots.APPROACH_LABELS) == set(records.TITLES)
     for name in ("svm", "cnn", "head-only", "full"):
         _, ax = plots.memory_bars({name: 10})
         assert matplotlib.colors.to_hex(ax.patches[0].get_facecolor()).upper() == plots.APPROACH_COLOURS[name].upper()
@@ -326,34 +324,23 @@ def test_listening_and_looking_concern_the_same_seconds():
 
 def test_interactive_chart_works_offline_and_does_not_change_from_run_to_run(shown):
     for _ in range(2):
-        fig = plots.interval_width(marks={"study's test set": 100})
-        plots.interactive(fig, "interval-width", "The interval narrows with the square root of n.")
+        fig = plots.interval_slider({"CNN": ("cnn", 0.75)}, [20, 100])
+        plots.interactive(fig, "interval-slider", "The interval narrows with the square root of n.")
     first, second = shown
     assert first == second
     page = BeautifulSoup(first["text/html"], "html.parser")
     sources = [s["src"] for s in page.find_all("script") if s.get("src")]
     assert sources == ["../_static/plotly.min.js"]
-    assert page.find(id="interval-width")
+    assert page.find(id="interval-slider")
     assert page.figcaption.text == "The interval narrows with the square root of n."
     assert "application/vnd.plotly.v1+json" in first
 
 
 def test_interactive_chart_in_colab_asks_the_cdn(shown, monkeypatch):
     monkeypatch.setitem(sys.modules, "google.colab", ModuleType("google.colab"))
-    plots.interactive(plots.interval_width(), "interval-width", "Narrower with more clips.")
+    plots.interactive(plots.interval_slider({"CNN": ("cnn", 0.75)}, [20, 100]), "interval-slider", "Narrower with more clips.")
     assert "../_static" not in shown[0]["text/html"]
     assert 'src="https://' in shown[0]["text/html"]
-
-
-def test_interval_narrows_as_clips_are_added():
-    for trace in plots.interval_width().data:
-        assert trace.y[-1] < trace.y[0] / 5
-
-
-def test_marked_test_sets_stand_where_they_belong():
-    fig = plots.interval_width(marks={"study": 100})
-    assert fig.data[-1].x == (100, 100)
-    assert not fig.layout.annotations, "plotly misplaces annotations on a log axis"
 
 
 def test_slider_redraws_wilsons_interval_without_a_kernel():

@@ -13,10 +13,11 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from tiny_book import defaults
 
-from genre_utils.publish.address import change_address, project_files, repository_url
 from genre_utils.errors import RunError
 from genre_utils.evaluation import wilson
+from genre_utils.publish.address import change_address, project_files, repository_url
 from genre_utils.publish.pages import toc_pages
 from genre_utils.publish.results import between_marks, results_markdown, write_results
 
@@ -48,10 +49,11 @@ def project() -> dict:
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
-def requirements() -> list[Requirement]:
+def requirements(own: bool = False) -> list[Requirement]:
+    """What the package requires of others, with all of its extras; or what its extras take over from each other."""
     about = project()
     lines = about["dependencies"] + [r for extra in about["optional-dependencies"].values() for r in extra]
-    return [Requirement(line) for line in lines]
+    return [found for found in map(Requirement, lines) if (found.name == about["name"]) == own]
 
 
 def locked() -> dict[str, list[Requirement]]:
@@ -76,6 +78,10 @@ def test_each_requirement_is_locked_within_its_range(requirement):
         assert requirement.specifier.contains(only.version, prereleases=True), (
             f"{pin} lies outside {requirement}: `make lock`"
         )
+
+
+def test_extras_take_over_only_extras_that_there_are():
+    assert all(requirement.extras <= set(project()["optional-dependencies"]) for requirement in requirements(own=True))
 
 
 def test_pyaudio_is_never_installed_from_the_lock():
@@ -238,8 +244,8 @@ def test_exactly_one_cell_holds_the_parameters(path):
     tagged = [cell for cell in code_cells(path) if "parameters" in cell.metadata.get("tags", [])]
     assert len(tagged) == 1
     lines = ast.parse(tagged[0].source).body
-    defaults = {line.targets[0].id: ast.literal_eval(line.value) for line in lines}
-    assert defaults == {"profile": "mini", "seed": 0}
+    found = {line.targets[0].id: ast.literal_eval(line.value) for line in lines}
+    assert found == defaults(int(path.name[:2])), "each option that the chapter knows, and what stands for the profile's own"
 
 
 @each_notebook

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from genre_utils.errors import ProfileError
-from genre_utils.profiles import PROTOCOL_VARIABLE, get_profile
+from genre_utils.profiles import PROFILES
 from genre_utils.protocol import CHOICES, CORRECTED, ORIGINAL, STUDY, with_protocol
 
 
 def changes(protocol: str) -> set[str]:
     """Fields in which the profile differs from the book's own."""
-    before, after = (asdict(profile) for profile in (get_profile("mini"), with_protocol(get_profile("mini"), protocol)))
+    before, after = (asdict(profile) for profile in (PROFILES["mini"], with_protocol(PROFILES["mini"], protocol)))
     flat = {
         f"{key}.{inner}" if isinstance(value, dict) else key
         for key, value in after.items()
@@ -37,7 +37,7 @@ def test_each_choice_changes_what_it_names_and_nothing_else():
 def test_original_is_all_of_the_studys_choices_at_once():
     assert set(STUDY) == set(CHOICES) - {"thawed"}
     assert changes(ORIGINAL) == set().union(*map(changes, STUDY)) == changes(",".join(STUDY))
-    profile = with_protocol(get_profile("gtzan"), ORIGINAL)
+    profile = with_protocol(PROFILES["gtzan"], ORIGINAL)
     assert (profile.full.learning_rate, profile.full.epochs, profile.full.batch_size) == (1e-5, 12, 4)
     assert (profile.head_only.learning_rate, profile.head_only.epochs) == (1e-3, 10)
     assert profile.frozen == "encoder" and not profile.resampled
@@ -47,7 +47,7 @@ def test_the_learning_rate_of_the_study_rises_and_stays():
     import torch
     from transformers import get_scheduler
 
-    full = with_protocol(get_profile("mini"), "schedule").full
+    full = with_protocol(PROFILES["mini"], "schedule").full
     optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=full.learning_rate)
     rates = get_scheduler(full.schedule, optimiser, round(2400 * full.warmup), 2400)
     seen = []
@@ -64,20 +64,19 @@ def test_unresampled_audio_is_the_clips_own_samples(tiny_corpus):
     from genre_utils.audio import load_audio
     from genre_utils.features import waves
 
-    profile = replace(get_profile("mini"), clip_s=tiny_corpus.clip_s)
+    profile = replace(PROFILES["mini"], clip_s=tiny_corpus.clip_s)
     ids = tiny_corpus.ids[:2]
     right, wrong = (waves(tiny_corpus, ids, with_protocol(profile, name), progress=False) for name in ("", "rate"))
     assert right.shape[1] == 16_000 * profile.clip_s and wrong.shape[1] == 22_050 * profile.clip_s
     assert np.allclose(wrong[0], load_audio(tiny_corpus[ids[0]].path)[0][: wrong.shape[1]], atol=1e-4)
 
 
-def test_an_unknown_choice_is_refused_with_those_that_exist(monkeypatch):
-    monkeypatch.setenv(PROTOCOL_VARIABLE, "rate,shedule")
+def test_an_unknown_choice_is_refused_with_those_that_exist():
     with pytest.raises(ProfileError, match="'shedule'.*cold-head.*Did you mean 'schedule'"):
-        get_profile("mini")
+        with_protocol(PROFILES["mini"], "rate,shedule")
 
 
-def test_the_environment_chooses_the_protocol_of_a_run(monkeypatch):
-    monkeypatch.setenv(PROTOCOL_VARIABLE, "rate,batch")
-    profile = get_profile("mini")
+def test_choices_add_up_and_their_order_does_not_matter():
+    profile = with_protocol(PROFILES["mini"], "batch, rate")
     assert profile.protocol == "rate,batch" and not profile.resampled and profile.full.batch_size == 4
+    assert profile == with_protocol(PROFILES["mini"], "rate,batch")

@@ -7,9 +7,9 @@ import pytest
 import torch
 from transformers import Wav2Vec2ForPreTraining
 
+from genre_utils.models.contrastive import Objective, sample_negatives
 from genre_utils.models.reference import ReferenceWav2Vec2, contrastive_loss, library_to_reference, span_mask
 from genre_utils.models.wav2vec import small_config
-from genre_utils.models.pretraining import Objective, sample_negatives
 
 LARGE = {"feat_extract_norm": "layer", "conv_bias": True, "do_stable_layer_norm": True}
 TINY = {

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import torchaudio
 from loopback_hub import COMMIT, LoopbackHub
 from tiny_wav2vec import ENCODER, TINY
 from transformers import (
@@ -26,7 +25,7 @@ from transformers import (
 
 from genre_utils.errors import CheckpointError
 from genre_utils.models import sources
-from genre_utils.models.wav2vec import Backbone, load_backbone
+from genre_utils.models.wav2vec import load_backbone
 
 ENCODERS = {
     "wav2vec2": (Wav2Vec2ForPreTraining, Wav2Vec2Config(**TINY)),
@@ -171,42 +170,3 @@ def test_a_folder_with_code_of_its_own_does_not_run_it(repositories, tmp_path):
     with pytest.raises(CheckpointError, match="custom"):
         load_backbone(str(folder))
     assert not Path(ran).exists()
-
-
-@pytest.mark.parametrize("layout", ["base", "large"])
-def test_a_model_of_torchaudio_gives_the_same_states_as_ours(layout):
-    torch.manual_seed(0)
-    convolutions = [(8, 10, 5), *4 * [(8, 3, 2)], *2 * [(8, 2, 2)]]
-    theirs = torchaudio.models.wav2vec2_model(
-        extractor_mode="group_norm" if layout == "base" else "layer_norm",
-        extractor_conv_layer_config=convolutions, extractor_conv_bias=layout == "large", encoder_embed_dim=16,
-        encoder_projection_dropout=0.1, encoder_pos_conv_kernel=8, encoder_pos_conv_groups=2, encoder_num_layers=3,
-        encoder_num_heads=2, encoder_attention_dropout=0.1, encoder_ff_interm_features=24,
-        encoder_ff_interm_dropout=0.1, encoder_dropout=0.1, encoder_layer_norm_first=layout == "large",
-        encoder_layer_drop=0.1, aux_num_out=None,
-    ).eval()  # fmt: skip
-    waves = torch.randn(2, 6_000)
-    waves = (waves - waves.mean(1, keepdim=True)) / waves.std(1, keepdim=True, unbiased=False)
-    ours = Backbone(sources.convert_torchaudio(theirs), "torchaudio")
-    with torch.no_grad():
-        features, _ = theirs.extract_features(waves)
-        last, _ = theirs(waves)
-        states = ours.hidden_states(waves)
-    torch.testing.assert_close(states[-1], last, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(states[1], features[0], atol=1e-4, rtol=1e-4)
-
-
-def test_an_unknown_bundle_is_refused_with_the_known_ones():
-    with pytest.raises(CheckpointError, match="WAV2VEC2_BASE"):
-        load_backbone("torchaudio:WAV2VEC2_TINY")
-
-
-def test_a_bundle_that_cannot_be_downloaded_is_a_clear_error(monkeypatch, tmp_path):
-    def refuse(*_, **__):
-        raise OSError("no network")
-
-    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", refuse)
-    monkeypatch.setattr("torchaudio._internal.load_state_dict_from_url", refuse, raising=False)
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    with pytest.raises(CheckpointError, match="could not be downloaded"):
-        load_backbone("torchaudio:WAV2VEC2_BASE")

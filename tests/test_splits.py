@@ -13,7 +13,8 @@ from genre_utils import splits
 from genre_utils.corpora import Clip, Corpus
 from genre_utils.corpora.faults import Faults, gtzan_faults
 from genre_utils.errors import CorpusError, ProfileError
-from genre_utils.profiles import GENRES, GTZAN_SPLITS, SPLIT_VARIABLE, SPLITS, get_profile
+from genre_utils.identity import identity
+from genre_utils.profiles import GENRES, GTZAN_SPLITS, PROFILES, SPLITS
 from genre_utils.splits import Split, artist_split, leakage
 
 
@@ -167,23 +168,31 @@ def test_impossible_requests_are_errors():
     with pytest.raises(CorpusError, match="too few clips"):
         splits.random_split(paper_corpus((1,)), 0)
     with pytest.raises(CorpusError, match="lacks 739"):
-        splits.make_split(corpus, get_profile("gtzan"))
+        splits.make_split(corpus, PROFILES["gtzan"])
 
 
 @pytest.mark.parametrize("name", SPLITS + GTZAN_SPLITS)
-def test_every_split_that_a_run_may_choose_can_be_made(name, monkeypatch):
-    monkeypatch.setenv(SPLIT_VARIABLE, name)
-    profile = get_profile("gtzan")
+def test_every_split_that_a_run_may_choose_can_be_made(name):
+    profile = identity("gtzan", split=name).profile
     clips = tuple(Clip(i, Path(i), i.split(".")[0]) for i in splits.gtzan_ids())
     assert splits.make_split(Corpus("gtzan", Path(), clips, 30.0), profile).name == name == profile.split
 
 
+def test_a_recorded_split_of_some_genres_keeps_their_clips_and_parts():
+    profile = identity("gtzan", split="cnn", genres="jazz,rock").profile
+    clips = tuple(Clip(i, Path(i), i.split(".")[0]) for i in splits.gtzan_ids())
+    whole = splits.cnn_split()
+    some = splits.make_split(Corpus("gtzan", Path(), clips, 30.0).of_genres(profile.genres), profile)
+    for part in ("train", "val", "test"):
+        assert getattr(some, part) == tuple(c for c in getattr(whole, part) if c.startswith(("jazz", "rock")))
+
+
 def test_a_split_that_there_is_not_is_refused(tiny_corpus):
     with pytest.raises(ProfileError, match="choose artist, random, filtered, cnn, wav2vec"):
-        splits.make_split(tiny_corpus, replace(get_profile("gtzan"), split="window"))
+        splits.make_split(tiny_corpus, replace(PROFILES["gtzan"], split="window"))
 
 
 def test_the_tiny_corpus_has_a_default_split(tiny_corpus):
-    split = splits.make_split(tiny_corpus, get_profile("mini"))
+    split = splits.make_split(tiny_corpus, PROFILES["mini"])
     assert sorted(split.ids) == sorted(tiny_corpus.ids)
     assert leakage(split, tiny_corpus)["replica_in_train"] == 0

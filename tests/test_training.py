@@ -8,26 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from transformers import TrainerCallback
 
-from genre_utils.errors import CheckpointError, GenreError
+from genre_utils.errors import GenreError
 from genre_utils.models.cnn import GenreCNN
+from genre_utils.models.saved import WEIGHTS
 from genre_utils.models.wav2vec import GenreWav2Vec, HeadClassifier, random_backbone
 from genre_utils.profiles import Training
-from genre_utils.training import (
-    FIT,
-    WEIGHTS,
-    WindowSet,
-    fit,
-    load_model,
-    predict_clips,
-    predict_windows,
-    save_model,
-    set_seed,
-    window_starts,
-)
+from genre_utils.training import FIT, fit, set_seed, steps_per_epoch
+from genre_utils.windows import WindowSet, predict_clips
 
 TRAINING = Training(epochs=3, batch_size=8, learning_rate=3e-3, window_s=1.0, patience=3)
 
@@ -82,36 +71,6 @@ class StopAfter(TrainerCallback):
     def on_save(self, args, state, control, **kwargs):
         if round(state.epoch) == self.epoch:
             raise KeyboardInterrupt
-
-
-@given(length=st.integers(1, 3000), window=st.integers(1, 3000))
-def test_windows_lie_inside_the_clip_and_cover_it(length, window):
-    starts = window_starts(length, window)
-    width = min(window, length)
-    assert starts[0] == 0 and starts[-1] == length - width
-    assert (np.diff(starts) <= width).all() and (np.diff(starts) > 0).all()
-
-
-def test_a_random_crop_depends_on_seed_epoch_and_clip_alone():
-    inputs = np.arange(4000, dtype=np.float32).reshape(4, 1000)
-    windows = WindowSet(inputs, np.arange(4), 50, train=True)
-    first = [int(windows[i]["input_values"][0]) for i in range(4)]
-    assert [int(windows[i]["input_values"][0]) for i in range(4)] == first
-    assert [int(windows[i]["input_values"][0]) // 1000 for i in range(4)] == [0, 1, 2, 3]
-    windows.epoch = 1
-    assert [int(windows[i]["input_values"][0]) for i in range(4)] != first
-
-
-def test_evaluation_windows_are_counted_clip_by_clip():
-    windows = WindowSet(np.zeros((3, 100)), [0, 1, 2], 40)
-    assert len(windows) == 9
-    assert windows.clip_index.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
-    assert [int(windows[i]["labels"]) for i in range(9)] == windows.clip_index.tolist()
-
-
-def test_unequal_clips_and_labels_are_refused():
-    with pytest.raises(GenreError, match="3 clips and 2 labels"):
-        WindowSet(np.zeros((3, 10)), [0, 1])
 
 
 def test_training_learns_and_reports_every_epoch(tmp_path):
@@ -245,6 +204,68 @@ def test_a_finished_fit_is_reused_only_if_nothing_changed(tmp_path):
     assert not run(data=1).reused
 
 
+def test_a_finished_fit_of_other_settings_is_not_reused(tmp_path):
+    """Two heads with the same first weights that read another layer are two models: the key has to know the settings."""
+
+    def run(layer: int):
+        set_seed(0)
+        model = HeadClassifier(layers=3, features=8, n_genres=2, head="mlp", layer=layer)
+        return fit(model, *sets(pooled()), TRAINING, seed=0, out_dir=tmp_path / "same", progress=False)
+
+    last, first = run(-1), run(0)
+    assert not last.reused and not first.reused
+    assert not same_weights(last.model, first.model)
+    set_seed(0)
+    alone = HeadClassifier(layers=3, features=8, n_genres=2, head="mlp", layer=0)
+    alone = fit(alone, *sets(pooled()), TRAINING, seed=0, out_dir=tmp_path / "alone", progress=False)
+    assert same_weights(first.model, alone.model)
+    assert run(0).reused
+
+
+class Steps(TrainerCallback):
+    """Counts the steps."""
+
+    def __init__(self):
+        self.taken = 0
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self.taken += 1
+
+
+@pytest.mark.parametrize(("clips", "batch", "steps"), [(8, 4, 2), (9, 4, 2), (10, 4, 3), (11, 4, 3), (61, 4, 15), (5, 8, 1)])
+@pytest.mark.parametrize("val_clips", [8, 11])
+def test_a_single_clip_left_over_is_no_batch(tmp_path, clips, batch, steps, val_clips):
+    """Batch normalisation cannot work with one clip. What is scored is never left out, whatever the training clips are."""
+    states, labels = pooled(clips)
+    train, val = WindowSet(states, labels, train=True), WindowSet(*pooled(val_clips, seed=1))
+    counter, training = Steps(), replace(TRAINING, batch_size=batch)
+    result = fit(head(), train, val, training, seed=0, out_dir=tmp_path, progress=False, callbacks=[counter])
+    assert steps_per_epoch(clips, batch) == steps
+    assert counter.taken == steps * TRAINING.epochs
+    assert 1 <= result.best_epoch <= TRAINING.epochs
+    best = result.history[result.best_epoch - 1]["val_accuracy"]
+    assert best == max(row["val_accuracy"] for row in result.history)
+    assert (best * val_clips) == pytest.approx(round(best * val_clips)), "accuracy is a share of all validation clips"
+
+
+def test_every_clip_is_heard_although_one_is_left_out_of_an_epoch(tmp_path):
+    states, labels = pooled(9)
+    heard = []
+
+    class Listening(WindowSet):
+        def __getitem__(self, index):
+            heard.append(index)
+            return super().__getitem__(index)
+
+    train = Listening(states, labels, train=True)
+    fit(head(), train, WindowSet(*pooled(8)), replace(TRAINING, epochs=12, patience=12, batch_size=4), seed=0,
+        out_dir=tmp_path, progress=False)  # fmt: skip
+    epochs = [heard[start : start + 8] for start in range(0, len(heard), 8)]
+    assert len(epochs) == 12 and all(len(set(epoch)) == 8 for epoch in epochs)
+    assert set(heard) == set(range(9))
+    assert len({(set(range(9)) - set(epoch)).pop() for epoch in epochs}) > 3, "it is another clip each time"
+
+
 def test_the_reported_loss_is_the_mean_over_a_batch(tmp_path):
     """The trainer must not scale the loss by a number of items: see training._train."""
     waves, labels = np.random.default_rng(0).standard_normal((8, 4000)).astype(np.float32), np.arange(8) % 2
@@ -274,51 +295,3 @@ def test_an_exploding_loss_stops_the_training(tmp_path):
     states[0] = np.inf
     with pytest.raises(GenreError, match="lower the learning rate"):
         fit(head(), *sets((states, labels)), TRAINING, seed=0, out_dir=tmp_path, progress=False)
-
-
-def test_clip_probabilities_are_the_mean_over_their_windows():
-    images, _ = spectrograms(5)
-    model = GenreCNN(3).eval()
-    windows, clip = predict_windows(model, images, 16, precision="fp32")
-    clips = predict_clips(model, images, 16, precision="fp32", batch_size=3)
-    assert clips.shape == (5, 3) and len(windows) == 15
-    np.testing.assert_allclose(clips.sum(1), 1, atol=1e-6)
-    np.testing.assert_allclose(clips[2], windows[clip == 2].mean(0), atol=1e-6)
-
-
-@pytest.mark.parametrize("make", [lambda: GenreCNN(3), lambda: HeadClassifier(3, 8, 4, "weighted")])
-def test_a_saved_model_scores_the_same_after_loading(tmp_path, make):
-    model = make().eval()
-    inputs = torch.rand(2, 1, 32, 32) if isinstance(model, GenreCNN) else torch.rand(2, 3, 8)
-    save_model(model, tmp_path, {"profile": "mini"})
-    loaded = load_model(tmp_path)
-    assert loaded.meta == {"profile": "mini"}
-    assert torch.equal(model(inputs)["logits"], loaded(inputs)["logits"])
-
-
-def test_a_saved_wav2vec_model_scores_the_same_after_loading(tmp_path):
-    model = GenreWav2Vec(random_backbone(3), 2, "mlp", "mean").eval()
-    waves = torch.rand(2, 8000)
-    loaded = load_model(save_model(model, tmp_path))
-    torch.testing.assert_close(model(waves)["logits"], loaded(waves)["logits"], rtol=0, atol=1e-6)
-
-
-def test_a_checkpoint_of_another_architecture_is_named(tmp_path):
-    save_model(GenreCNN(3), tmp_path / "cnn")
-    save_model(HeadClassifier(3, 8), tmp_path / "head")
-    (tmp_path / "head" / WEIGHTS).write_bytes((tmp_path / "cnn" / WEIGHTS).read_bytes())
-    with pytest.raises(CheckpointError, match="another architecture.*train it again") as caught:
-        load_model(tmp_path / "head")
-    assert str(tmp_path / "head" / WEIGHTS) in str(caught.value)
-
-
-def test_a_corrupt_or_missing_checkpoint_is_named(tmp_path):
-    save_model(GenreCNN(3), tmp_path)
-    (tmp_path / WEIGHTS).write_bytes((tmp_path / WEIGHTS).read_bytes()[:1000])
-    with pytest.raises(CheckpointError, match=f"{WEIGHTS} cannot be read"):
-        load_model(tmp_path)
-    (tmp_path / WEIGHTS).unlink()
-    with pytest.raises(CheckpointError, match=f"{WEIGHTS} cannot be read"):
-        load_model(tmp_path)
-    with pytest.raises(CheckpointError, match="config.json is missing"):
-        load_model(tmp_path / "nowhere")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from genre_utils.errors import GenreError
 from genre_utils.corpora.unlabelled import recorded_unlabelled, render_unlabelled
+from genre_utils.errors import GenreError
 
 
 def test_the_test_clips_can_not_be_rendered_as_training_music(tmp_path):

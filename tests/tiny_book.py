@@ -20,15 +20,28 @@ NAMES = (
 #: A 1 x 1 pixel PNG.
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 FIGURE = f'<img alt="one pixel" src="data:image/png;base64,{PIXEL}">'
+#: The parameters that each chapter knows, by its number.
+PARAMETERS = {
+    number: ("profile", "seed", "split")
+    + (("backbone",) if number >= 3 else ())
+    + (("protocol",) if number >= 4 else ())
+    + ("genres",)
+    for number in range(1, 7)
+}
+DEFAULTS = {"profile": "mini", "seed": 0}
+
+
+def defaults(number: int) -> dict:
+    """What the parameters cell of a chapter sets."""
+    return {name: DEFAULTS.get(name, "") for name in PARAMETERS[number]}
 
 
 def notebook(name: str, *code: str, stored: str = "stored output"):
     """A chapter: title, parameters cell, then one section a code cell; `stored` is what it keeps as output."""
+    parameters = "\n".join(f"{parameter} = {value!r}" for parameter, value in defaults(int(name[:2])).items())
     cells = [
         new_markdown_cell(f"# Chapter {name}\n\nWhat you will learn: nothing. $x^2$"),
-        new_code_cell(
-            'profile = "mini"\nseed = 0', metadata={"tags": ["parameters"]}, execution_count=1, outputs=[]
-        ),
+        new_code_cell(parameters, metadata={"tags": ["parameters"]}, execution_count=1, outputs=[]),
     ]
     for number, source in enumerate(code or (f"print('{stored}')",), start=1):
         cells.append(new_markdown_cell(f"## Section {number}"))

@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 
 from genre_utils.evaluation import Interval, wilson
 from genre_utils.plots.style import (
-    APPROACH_COLOURS,
     APPROACH_MARKERS,
     GREY,
     LIGHT,
@@ -258,34 +257,6 @@ def seeds_strip(scores: Mapping[str, Sequence[float]], interval: Mapping[str, In
     parts = [f"{label(a)} {spread(v)} over {len(v)} seeds" for a, v in scores.items()]
     describe(fig, f"Accuracy by seed: {'; '.join(parts)}.")
     return fig, ax
-
-
-def interval_width(accuracies: Sequence[float] = (0.5, 0.75, 0.87), most: int = 1000, marks: Mapping[str, int] | None = None):
-    """Interactive: how wide Wilson's interval is for n test clips (plotly figure).
-
-    `marks` draws named vertical lines, such as the sizes of the study's test sets. Show it with
-    :func:`genre_utils.plots.interactive`.
-    """
-    import plotly.graph_objects as go
-
-    n = np.unique(np.geomspace(10, most, 80).round().astype(int))
-    fig = go.Figure()
-    for accuracy, hue in zip(accuracies, (*APPROACH_COLOURS.values(), GREY), strict=False):
-        half = [100 * wilson(round(accuracy * k), int(k)).half_width for k in n]
-        fig.add_scatter(x=n.tolist(), y=np.round(half, 3).tolist(), mode="lines", name=f"accuracy {100 * accuracy:.0f} %",
-                        line={"color": hue, "width": 3})  # fmt: skip
-    for name, size in (marks or {}).items():
-        # A trace, not add_vline: on a log axis plotly reads an annotation's x as an exponent.
-        fig.add_scatter(x=[size, size], y=[0, 30], mode="lines", name=f"{name}: n = {size}", hoverinfo="skip",
-                        line={"color": GREY, "dash": "dot", "width": 1.5})  # fmt: skip
-    fig.update_layout(
-        xaxis={"title": "test clips", "type": "log", "tickvals": [10, 20, 50, 100, 200, 500, 1000]},
-        yaxis={"title": "half width of the 95 % interval (points)", "rangemode": "tozero"},
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"},
-        hovermode="x unified",
-        height=420,
-    )
-    return fig
 
 
 def interval_slider(scores: Mapping[str, tuple[str, float]], sizes: Sequence[int], start: int = 100):

@@ -151,27 +151,6 @@ def _short(count: int) -> str:
 
 
 @figure_function
-def forgetting(
-    steps: Sequence[float], accuracies: Sequence[float], pretext: Sequence[float], pretext_name: str
-) -> tuple[Figure, np.ndarray]:
-    """Fine-tuning gains on the task and loses on the pre-training objective: both against epochs."""
-    fig, axes = new_figure(2.8, columns=2)
-    axes[0].plot(steps, accuracies, color=colour("full"), marker="D", markersize=4)
-    percent_axis(axes[0])
-    axes[0].set(xlabel="epoch of fine-tuning", ylabel="genre accuracy")
-    axes[1].plot(steps, pretext, color=GREY, marker="o", markersize=4)
-    axes[1].set(xlabel="epoch of fine-tuning", ylabel=pretext_name)
-    for ax in axes:
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    describe(
-        fig,
-        f"While fine-tuning takes the genre accuracy from {100 * accuracies[0]:.0f} to {100 * accuracies[-1]:.0f} %, "
-        f"the {pretext_name} goes from {pretext[0]:.2f} to {pretext[-1]:.2f}.",
-    )
-    return fig, axes
-
-
-@figure_function
 def pretraining_curve(
     steps: Sequence[float], loss: Sequence[float], accuracy: Sequence[float] | None = None, chance_loss: float | None = None
 ) -> tuple[Figure, np.ndarray]:

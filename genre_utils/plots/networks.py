@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from genre_utils.evaluation import Interval
-from genre_utils.plots.audio import draw_mel, draw_wave
+from genre_utils.plots.audio import draw_mel
 from genre_utils.plots.style import (
     BLUE,
     GREEN,
@@ -177,31 +177,6 @@ def first_layer_filters(
         fig,
         f"{n} learned filters of {1000 * kernel / rate_hz:.2f} milliseconds: half of them peak below "
         f"{np.median(peaks):.0f} hertz; a dashed line shows where mel bands would lie.",
-    )
-    return fig, axes
-
-
-@figure_function
-def masked_spans(
-    wave: np.ndarray, rate_hz: int, mask: np.ndarray, frame_s: float = 0.02
-) -> tuple[Figure, np.ndarray]:
-    """Latent frames that are masked, bool shape (frames,), under the wave they came from."""
-    mask = np.asarray(mask, dtype=bool)
-    fig, axes = new_figure(2.6, rows=2, sharex=True, height_ratios=(3, 1))
-    draw_wave(axes[0], wave, rate_hz, colour=GREY)
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(int)))
-    for start, end in edges.reshape(-1, 2):
-        for ax in axes:
-            ax.axvspan(start * frame_s, end * frame_s, color=RED, alpha=0.35, linewidth=0)
-    axes[1].step(np.arange(len(mask) + 1) * frame_s, [*mask, mask[-1]], where="post", color=RED)
-    axes[1].set_yticks([0, 1], ["seen", "masked"])
-    axes[1].set_xlabel("time (s)")
-    axes[0].set_xlabel("")
-    spans = len(edges) // 2
-    describe(
-        fig,
-        f"{spans} masked spans over {len(wave) / rate_hz:.1f} seconds of sound hide {100 * mask.mean():.0f} % of "
-        f"{len(mask)} latent frames.",
     )
     return fig, axes
 

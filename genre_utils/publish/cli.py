@@ -18,7 +18,7 @@ from rich.markdown import Markdown
 from rich.markup import escape
 from rich.table import Table
 
-from genre_utils.errors import GenreError, RunError
+from genre_utils.errors import GenreError, RunError, WorkFailed
 from genre_utils.identity import Identity, check_seed, identity, last_run
 from genre_utils.profiles import GTZAN_SPLITS, PROFILES, SPLITS
 
@@ -79,6 +79,7 @@ def run(
         int, typer.Option(min=0, help="Chapters at a time, which share the cores (0: two, or one where there is a GPU).")
     ] = 0,
     out: Annotated[Path | None, typer.Option(help="Folder of the executed notebooks.")] = None,
+    records: Annotated[Path | None, typer.Option(help="Folder for copies of the run records, APPROACH-seedN.json.")] = None,
 ) -> None:
     """Run the chapters (papermill); executed notebooks go to build/chapters/RUN/. Chapter 6 alone takes up the last run."""
     from genre_utils.publish import run as book
@@ -90,13 +91,17 @@ def run(
         profile, seed, split, backbone, protocol, genres, last_run() if [c.number for c in chosen] == [6] else None
     )
     console.print(str(wanted), markup=False, highlight=False, soft_wrap=True)
-    began, made = time.monotonic(), []
+    began, made, workers = time.monotonic(), [], side_by_side or book.at_once()
+    if workers > 1:
+        book.prepare(wanted, chosen, progress=console.is_terminal)
     for one, some in book.seed_plan(chosen, wanted, seeds):
         if seeds > 1:
             console.print(f"[bold]seed {one.seed}[/bold]")
         folder = None if out is None else out if one == wanted else out / f"seed-{one.seed}"
         with _Progress(some) as progress:
-            made += book.run_chapters(one, some, out=folder, watch=progress, workers=side_by_side or book.at_once())
+            made += book.run_chapters(one, some, out=folder, watch=progress, workers=workers)
+        if records is not None:
+            book.copy_records(one, some, records)
     minutes, seconds = divmod(round(time.monotonic() - began), 60)
     console.print(
         f"{len(made)} chapters in {minutes} min {seconds:02d} s; executed notebooks: {made[-1].parent}", soft_wrap=True
@@ -488,8 +493,6 @@ def address(url: Annotated[str, typer.Argument(help="For example https://github.
 
 def main() -> None:
     """Entry point: errors a reader may meet become one message and an exit code, never a traceback."""
-    from genre_utils.publish.run import WorkFailed
-
     try:
         app()
     except GenreError as error:

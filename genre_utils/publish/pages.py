@@ -6,6 +6,7 @@ Nothing here writes into the source tree: ``build/book-src/<run>/`` holds what J
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -16,9 +17,10 @@ from pathlib import Path
 import nbformat
 import yaml
 
+from genre_utils.errors import WorkFailed
 from genre_utils.identity import Identity
-from genre_utils.paths import home
-from genre_utils.publish.run import RUN_KEY, WorkFailed, all_chapters, book_root, chapters_dir, sections
+from genre_utils.paths import home, recorded_dir
+from genre_utils.publish.run import RUN_KEY, all_chapters, book_root, chapters_dir, sections
 
 _HIDDEN = {"remove-cell", "remove-output"}
 
@@ -96,45 +98,69 @@ def _clock(seconds: float) -> str:
     return f"{int(seconds // 60)} min {seconds % 60:04.1f} s" if seconds >= 60 else f"{seconds:.1f} s"
 
 
+def chapter_times(notebook) -> tuple[float, dict[str, float]]:
+    """Seconds of an executed chapter (a notebook or its path), and of each of its sections, as papermill recorded them."""
+    nb = nbformat.read(notebook, as_version=4) if isinstance(notebook, Path) else notebook
+    spent: dict[str, float] = {}
+    for cell, section in zip(nb.cells, sections(nb.cells), strict=True):
+        spent[section] = spent.get(section, 0.0) + (cell.metadata.get("papermill", {}).get("duration") or 0.0)
+    return nb.metadata.get("papermill", {}).get("duration") or 0.0, spent
+
+
 def timing_page(notebooks: dict) -> str:
-    """Markdown page with the measured time of each chapter, from what papermill recorded in `notebooks`."""
+    """Markdown page with the measured time of each chapter, from what papermill recorded in `notebooks`, and with what was
+    recorded on other machines."""
     lines = ["# What it costs to run", ""]
-    timed = {n: nb for n, nb in notebooks.items() if nb.metadata.get("papermill", {}).get("duration")}
-    if not timed:
+    timed = {name: (nb.metadata.get(RUN_KEY, {}), *chapter_times(nb)) for name, nb in notebooks.items() if chapter_times(nb)[0]}
+    if timed:
+        machines = sorted({run.get("machine", "not recorded") for run, *_ in timed.values()})
+        lines += [
+            """Measured while these very pages were made, with two chapters side by side where there is no GPU. The time of a
+chapter includes starting Python and loading its libraries, but not the clips and features that were made ready
+before or that a former run left in the cache.""",
+            "",
+            *(f"- Machine: {name}" for name in machines),
+            "",
+            "| Chapter | Run | Time | Slowest sections |",
+            "|---|---|---:|---|",
+        ]
+        for name, (run, total, spent) in timed.items():
+            slowest = ", ".join(f"{s or 'start'} ({_clock(spent[s])})" for s in sorted(spent, key=spent.get, reverse=True)[:3])
+            lines.append(f"| [{name}](../chapters/{name}.ipynb) | {run.get('run', '?')} | {_clock(total)} | {slowest} |")
+        if rest := sorted(set(notebooks) - set(timed)):
+            lines += ["", "Shown with their stored outputs, not run this time: " + ", ".join(rest) + "."]
+    else:
         lines.append(
             "These pages were built from the outputs stored in the notebooks; nothing was run while building "
-            "them, so there are no times to show. `make book` runs every chapter and measures it."
+            "them, so there are no times of their own to show. `make book` runs every chapter and measures it."
         )
-        return "\n".join(lines) + "\n"
-    machines = sorted({nb.metadata.get(RUN_KEY, {}).get("machine", "not recorded") for nb in timed.values()})
-    lines.append(
-        "Measured by papermill while these very pages were made. The time of a chapter includes starting Python "
-        "and loading its libraries; a corpus or a feature that a former run left in the cache is not made again."
-    )
-    lines += [
+    return "\n".join([*lines, *_recorded_times()]) + "\n"
+
+
+def _recorded_times() -> list[str]:
+    """Lines on what ``benchmarks/book.py`` recorded on other machines."""
+    folder = recorded_dir()
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((folder or Path()).glob("timing/*.json"))]
+    if not records:
+        return []
+    minutes = [(one["run_s"] + one["pages_s"]) / 60 for one in records]
+    lines = [
         "",
-        *(f"- Machine: {name}" for name in machines),
+        "## On other machines",
         "",
-        "| Chapter | Run | Time | Slowest section |",
-        "|---|---|---:|---|",
+        f"""The whole book (profile mini, after installation, all caches empty) took {min(minutes):.1f} to {max(minutes):.1f} minutes
+and up to {max(one['memory_gb'] for one in records):.1f} GB of memory. A processor with "AVX2 only" has neither AVX-512 nor bfloat16, as
+many laptops and desktop computers; it was imitated by switching both off.""",
+        "",
+        "| Machine | Chapters | Pages | Memory | " + " | ".join(name[:2] for name in records[0]["chapters_s"]) + " |",
+        "|---|---:|---:|---:|" + "---:|" * len(records[0]["chapters_s"]),
     ]
-    for name, nb in timed.items():
-        run = nb.metadata.get(RUN_KEY, {})
-        spent: dict[str, float] = {}
-        for cell, section in zip(nb.cells, sections(nb.cells), strict=True):
-            seconds = cell.metadata.get("papermill", {}).get("duration") or 0.0
-            spent[section] = spent.get(section, 0.0) + seconds
-        slowest = max(spent, key=spent.get)
-        lines.append(
-            f"| [{name}](../chapters/{name}.ipynb) | {run.get('run', '?')} "
-            f"| {_clock(nb.metadata.papermill.duration)} | {slowest} ({_clock(spent[slowest])}) |"
-        )
-    total = sum(nb.metadata.papermill.duration for nb in timed.values())
-    lines += [f"| **All of these** | | **{_clock(total)}** | |"]
-    rest = sorted(set(notebooks) - set(timed))
-    if rest:
-        lines += ["", "Shown with their stored outputs, not run this time: " + ", ".join(rest) + "."]
-    return "\n".join(lines) + "\n"
+    for one in records:
+        machine = one["machine"]
+        told = f"{machine['processor']}, {machine['cores']} cores" + (f", {machine['imitated']}" if machine["imitated"] else "")
+        times = " | ".join(_clock(seconds) for seconds in one["chapters_s"].values())
+        lines.append(f"| {told} | {_clock(one['run_s'])} | {_clock(one['pages_s'])} | {one['memory_gb']:.1f} GB | {times} |")
+    return lines
 
 
 def build_book(

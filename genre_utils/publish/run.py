@@ -21,16 +21,13 @@ import nbformat
 import psutil
 
 from genre_utils.device import cores, default_device
-from genre_utils.errors import ProfileError, RunError
+from genre_utils.errors import ProfileError, RunError, WorkFailed
 from genre_utils.identity import Identity, remember
 from genre_utils.paths import home, project_root
+from genre_utils.records import RECORD
 
 #: Notebook metadata in which a run says what it ran with (read by the timing page).
 RUN_KEY = "genre_utils"
-
-
-class WorkFailed(Exception):
-    """The command was fine, the work was not: a chapter or a page failed. The command line exits 1."""
 
 
 @dataclass(frozen=True)
@@ -100,11 +97,13 @@ def select_chapters(wanted: str | None, available: list[Chapter]) -> list[Chapte
     return [c for c in available if c.number in chosen]
 
 
-#: Chapters in which something is trained that another seed changes.
-TRAINED = (2, 4, 5)
-#: Stages of a whole run, each of chains that may run side by side. Chapter 1 leaves in the cache what the others need, chapter
-#: 5 takes up the head of chapter 4, and chapter 6 compares. The longest chain comes first.
-STAGES = (((1,),), ((2,), (4, 5), (3,)), ((6,),))
+#: Chapters in which something is trained that another seed changes, and the approaches whose records they leave.
+TRAINED = {2: ("svm", "cnn"), 4: ("head-only",), 5: ("full",)}
+#: Stages of a whole run, each of chains that may run side by side: chapter 5 takes up the head of chapter 4, and chapter 6
+#: compares. The longest chain comes first.
+STAGES = (((2,), (1,), (4, 5), (3,)), ((6,),))
+#: What each chapter finds in the cache if :func:`prepare` has put it there.
+NEEDS = {1: "msw", 2: "ms", 3: "w", 4: "mw", 5: "w", 6: "s"}
 
 
 def seed_plan(chapters: list[Chapter], run: Identity, seeds: int) -> list[tuple[Identity, list[Chapter]]]:
@@ -161,6 +160,19 @@ def _engine():
     return name
 
 
+def prepare(run: Identity, chapters: Iterable[Chapter], progress: bool = True) -> None:
+    """Render or find the clips, and compute on all cores what `chapters` would compute of each of them one after another:
+    mel-spectrograms, statistics and resampled waves. A chapter that is run by itself does the same when it needs it."""
+    from genre_utils import features
+    from genre_utils.corpora import load_corpus
+
+    corpus = load_corpus(run.profile, progress=progress)
+    needs = {letter for chapter in chapters for letter in NEEDS.get(chapter.number, "")}
+    for letter, compute in (("m", features.mels), ("s", features.statistics), ("w", features.waves)):
+        if letter in needs:
+            compute(corpus, corpus.ids, run.profile, progress=progress)
+
+
 def run_chapters(
     run: Identity, chapters: list[Chapter], *, out: Path | None = None, watch: Watch | None = None, workers: int = 1
 ) -> list[Path]:
@@ -174,7 +186,8 @@ def run_chapters(
     watch : callable, optional
         Told of each cell as it starts (see :data:`Watch`).
     workers : int
-        How many chapters may run side by side (see :data:`STAGES`); they share the cores.
+        How many chapters may run side by side (see :data:`STAGES`); they share the cores. With more than one the
+        clips are made ready first (:func:`prepare`).
 
     Returns
     -------
@@ -224,6 +237,13 @@ def run_chapters(
     if any(number in TRAINED for number in made):
         remember(run)
     return [made[number] for number in sorted(made)]
+
+
+def copy_records(run: Identity, chapters: list[Chapter], folder: Path) -> None:
+    """Copy the records that `chapters` have left of `run` to `folder`, as ``<approach>-seed<seed>.json``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for approach in (name for chapter in chapters for name in TRAINED.get(chapter.number, ())):
+        shutil.copyfile(run.folder(approach) / RECORD, folder / f"{approach}-seed{run.seed}.json")
 
 
 def _kill_children() -> None:

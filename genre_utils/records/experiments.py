@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import Field
 
 from genre_utils import evaluation
 from genre_utils.errors import RunError
@@ -24,7 +25,7 @@ class Trial(Strict):
     #: Training clips.
     labels: int | None = None
     layer: int | None = None
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default={})
     marks: str
 
 
@@ -43,8 +44,8 @@ class Experiment(Record):
     #: Artist of each clip; a clip of unknown artist counts as an artist of its own.
     artists: list[str]
     #: Fingerprint of each backbone, by the contestant's name.
-    backbones: dict[str, str] = {}
-    settings: dict[str, Any] = {}
+    backbones: dict[str, str] = Field(default={})
+    settings: dict[str, Any] = Field(default={})
     trials: list[Trial]
 
     @property

@@ -62,12 +62,12 @@ class RunCard(Record):
     #: ``name`` and ``fingerprint`` of the pre-trained network, where there is one.
     backbone: dict[str, Any] | None = None
     protocol: str = "corrected"
-    genres: list[str] = list(GENRES)
+    genres: list[str] = Field(default=list(GENRES))
     seed: int = Field(ge=0)
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default={})
     predictions: list[Prediction] = Field(min_length=1)
     cost: Cost = Cost()
-    history: list[dict[str, Any]] = []
+    history: list[dict[str, Any]] = Field(default=[])
 
     @model_validator(mode="after")
     def _predictions_fit_the_genres(self) -> RunCard:
@@ -279,7 +279,7 @@ def recorded_cards() -> dict[str, list[RunCard]]:
     base = recorded_dir()
     if base is None:
         return {}
-    places = [f for f in sorted(base.iterdir()) if f.is_dir() and f.name not in ("experiments", "contributed")]
+    places = [f for f in sorted(base.iterdir()) if f.is_dir() and f.name not in ("experiments", "contributed", "timing")]
     found = {f"book/results/{f.name}": [RunCard.load(path) for path in sorted(f.glob("*.json"))] for f in places}
     found |= {f"book/results/contributed/{path.name}": read_cards(path) for path in sorted(base.glob("contributed/*.json"))}
     return {place: cards for place, cards in found.items() if cards}

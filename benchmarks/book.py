@@ -1,0 +1,76 @@
+"""The whole book with empty caches: seconds of each part, and the memory of all of its processes together.
+
+    python benchmarks/book.py                     # this machine as it is
+    python benchmarks/book.py --ordinary          # a processor with AVX2 only (no AVX-512, no bfloat16), imitated
+    python benchmarks/book.py --ordinary --write  # and keep the result for the timing page (book/results/timing/)
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import psutil
+
+from genre_utils.provenance import hardware, origin
+from genre_utils.publish.pages import chapter_times
+from genre_utils.publish.run import all_chapters
+
+ROOT = Path(__file__).resolve().parents[1]
+ORDINARY = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
+
+
+def timed(words: list[str], environment: dict[str, str]) -> tuple[float, float]:
+    """Seconds of ``python -m genre_utils`` with `words`, and the largest memory (GB) of it and all its children."""
+    process = psutil.Popen([sys.executable, "-m", "genre_utils", *words], cwd=ROOT, env=os.environ | environment)
+    peak, began = [0.0], time.monotonic()
+
+    def watch() -> None:
+        while process.is_running():
+            total = 0
+            for one in [process, *process.children(recursive=True)]:
+                try:
+                    total += one.memory_full_info().pss
+                except psutil.Error:
+                    continue
+            peak[0] = max(peak[0], total / 1e9)
+            time.sleep(1.0)
+
+    threading.Thread(target=watch, daemon=True).start()
+    if process.wait():
+        sys.exit(f"genre_utils {' '.join(words)} failed")
+    return time.monotonic() - began, peak[0]
+
+
+def main() -> None:
+    """Run, print a table, and keep it if asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ordinary", action="store_true", help="imitate a processor with AVX2 only")
+    parser.add_argument("--write", action="store_true", help="keep the result in book/results/timing/")
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory() as home:
+        environment = {"GENRE_UTILS_HOME": home, "NUMBA_CACHE_DIR": f"{home}/numba"} | (ORDINARY if chosen.ordinary else {})
+        run_s, run_gb = timed(["run"], environment)
+        build_s, build_gb = timed(["build"], environment)
+        made = Path(home, "build", "chapters", "mini")
+        chapters = {one.name: round(chapter_times(made / one.path.name)[0], 1) for one in all_chapters(ROOT)}
+    about = {"machine": hardware() | {"imitated": "AVX2 only" if chosen.ordinary else None}, "chapters_s": chapters,
+             "run_s": round(run_s, 1), "pages_s": round(build_s, 1), "memory_gb": round(max(run_gb, build_gb), 2),
+             **{name: value for name, value in origin().items() if name in ("git_commit", "uncommitted", "created")}}  # fmt: skip
+    print(json.dumps(about, indent=1))
+    if chosen.write:
+        name = re.sub(r"\W+", "-", f"{about['machine']['processor']} {about['machine']['imitated'] or 'as it is'}").strip("-").lower()
+        path = ROOT / "book" / "results" / "timing" / f"{name}.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""The cache on disk: an entry is made once, damage is noticed, and trouble says what to do."""
+
+import errno
+import os
+import resource
+
+import numpy as np
+import pytest
+
+from genre_utils.cache import Cache
+from genre_utils.errors import CacheError
+
+
+def test_an_entry_is_made_once_and_found_again(tmp_path):
+    cache, calls = Cache(tmp_path), []
+
+    def make():
+        calls.append(1)
+        return np.arange(12, dtype=np.float32).reshape(3, 4)
+
+    first = cache.get_or_make("mel", {"a": 1}, make)
+    second = cache.get_or_make("mel", {"a": 1}, make)
+    cache.get_or_make("mel", {"a": 2}, make)
+    assert len(calls) == 2
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(np.load(cache.path("mel", {"a": 1})), first)  # a plain .npy to anyone else
+
+
+@pytest.mark.parametrize("place", [3, 60, 140, -1])
+def test_a_flipped_byte_is_noticed_and_the_entry_rebuilt(tmp_path, place):
+    cache, key, truth = Cache(tmp_path), {"a": 1}, np.arange(8.0)
+    cache.put("mel", key, truth)
+    content = bytearray(cache.path("mel", key).read_bytes())
+    content[place] ^= 1
+    cache.path("mel", key).write_bytes(content)
+    with pytest.warns(UserWarning, match="damaged"):
+        again = cache.get_or_make("mel", key, lambda: truth)
+    np.testing.assert_array_equal(again, truth)
+    np.testing.assert_array_equal(cache.get("mel", key), truth)
+
+
+@pytest.mark.parametrize("size", [0, 10, 100])
+def test_a_cut_entry_is_rebuilt(tmp_path, size):
+    cache = Cache(tmp_path)
+    cache.put("mel", {}, np.arange(8.0))
+    path = cache.path("mel", {})
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.warns(UserWarning, match="damaged"):
+        assert cache.get("mel", {}) is None
+
+
+def test_an_unwritable_cache_says_where_and_what_to_do(tmp_path):
+    (tmp_path / "file").write_text("in the way")  # holds for root too, whom permissions do not stop
+    with pytest.raises(CacheError, match="GENRE_UTILS_HOME") as caught:
+        Cache(tmp_path / "file" / "cache").put("mel", {}, np.zeros(3))
+    assert str(tmp_path / "file" / "cache") in str(caught.value)
+
+
+def test_a_file_that_may_not_grow_is_an_error_and_leaves_nothing(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(CacheError, match="Free some space"):
+            Cache(tmp_path).put("mel", {}, np.zeros(100_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(CacheError, match="No space left on device"):
+        Cache(tmp_path).put("mel", {}, np.zeros(10))
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]

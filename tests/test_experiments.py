@@ -1,0 +1,396 @@
+"""Each experiment answers its question on a tiny world; and the records of the answers that come with the book."""
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.neighbors import KNeighborsClassifier
+from tiny_wav2vec import TINY
+
+from genre_utils.corpora import Clip, Corpus
+from genre_utils.errors import CorpusError, RunError
+from genre_utils.experiments import (
+    audit,
+    classical,
+    fine_tuning,
+    labels,
+    layers,
+    material,
+    protocol,
+    transfer,
+    windows,
+)
+from genre_utils.experiments.classical import BY_ARTIST, FIXED, RANDOM, feature_table, measure_splits
+from genre_utils.experiments.material import CNN, LOG_MEL, PRE_TRAINED, SVM
+from genre_utils.experiments.material import RANDOM as RANDOM_WEIGHTS
+from genre_utils.features import FEATURE_NAMES
+from genre_utils.models.wav2vec import Backbone, load_backbone, random_backbone, small_config
+from genre_utils.profiles import GENRES, PROFILES, Training
+from genre_utils.protocol import CHOICES, CORRECTED, ORIGINAL
+from genre_utils.publish.cli import QUESTIONS
+from genre_utils.records import CorpusInfo, Experiment, Trial
+from genre_utils.splits import Split, clip_of, grouped_folds, gtzan_ids
+
+NEAREST = {"nearest": (KNeighborsClassifier(1), {})}
+
+
+# --- the record of an experiment --------------------------------------------------------------------------
+
+
+def made(*trials: Trial, clips=("a", "b", "c", "d"), artists=("A", "A", "B", "B")) -> Experiment:
+    return Experiment(
+        question="toy",
+        profile="mini",
+        corpus=CorpusInfo(name="toy", fingerprint="", clips=len(clips)),
+        provenance={"": "by hand"},
+        clips=list(clips),
+        artists=list(artists),
+        created="2026-01-01T00:00:00+00:00",
+        trials=list(trials),
+    )
+
+
+def test_an_experiment_keeps_marks_and_computes_every_figure_from_them(tmp_path):
+    found = made(
+        Trial(contestant="x", seed=0, marks="1110"),
+        Trial(contestant="x", seed=1, marks="1100"),
+        Trial(contestant="y", seed=0, marks="0110"),
+        Trial(contestant="y", seed=1, marks="0000"),
+    )
+    assert found.contestants == ["x", "y"]
+    assert np.array_equal(found.marks("x"), [[1, 1, 1, 0], [1, 1, 0, 0]])
+    assert found.accuracies("x").tolist() == [0.75, 0.5]
+    assert found.accuracy("x").value == 0.625 and "2 seeds and 2 artists" in found.accuracy("x").method
+    assert found.accuracy("x", against="y").value == pytest.approx(0.375)
+    path = found.save(tmp_path / "toy.json")
+    assert Experiment.load(path) == found
+    assert not {"accuracy", "mean", "interval"} & set(json.loads(path.read_text()))
+
+
+def test_each_design_has_its_interval():
+    once = made(Trial(contestant="x", marks="1-0-"))
+    assert once.accuracy("x").n == 2 and "Wilson" in once.accuracy("x").method
+    parts = made(*(Trial(contestant="x", seed=s, labels=2, marks=m) for s, m in enumerate(("10--", "--11", "1-1-"))))
+    assert "corrected t over 3" in parts.accuracy("x").method
+    assert np.isnan(parts.marks("x")).sum() == 6
+
+
+def test_of_several_sizes_the_most_labels_count_unless_another_is_named():
+    sizes = [Trial(contestant="x", seed=s, labels=n, marks=m) for s in (0, 1) for n, m in ((10, "0000"), (40, "1111"))]
+    found = made(*sizes)
+    assert found.sizes == [10, 40]
+    assert found.marks("x").shape == (2, 4)
+    assert found.accuracy("x").value == 1
+    assert found.accuracy("x", labels=10).value == 0
+    assert found.accuracy("x", condition="").value == 1, "naming the only condition changes nothing"
+
+
+def test_of_several_conditions_one_must_be_named():
+    found = made(Trial(contestant="x", condition="here", marks="1111"), Trial(contestant="x", condition="there", marks="0000"))
+    with pytest.raises(RunError, match=r"knows 'x' under \['here', 'there'\]: name one"):
+        found.accuracy("x")
+    assert found.accuracies("x", "there").tolist() == [0]
+
+
+def test_a_missing_or_damaged_record_says_how_to_make_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("genre_utils.records.experiments.recorded_dir", lambda: tmp_path)
+    with pytest.raises(RunError, match=r"no record .*labels.json: make it with: python -m genre_utils measure labels"):
+        Experiment.recorded("labels")
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "labels.json").write_text('{"question": "labels"')
+    with pytest.raises(RunError, match=r"labels.json cannot be read.*measure labels"):
+        Experiment.recorded("labels")
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_the_book_has_a_record_on_every_question(question):
+    found = Experiment.recorded(question)
+    assert found.question == question
+    for trial in found.trials:
+        assert set(trial.marks) <= set("01-")
+        assert question == "audit" or len(trial.marks) == len(found.clips) == len(found.artists)
+
+
+@pytest.mark.parametrize("question", ["labels", "layers", "fine-tuning", "transfer", "protocol"])
+def test_the_records_of_the_book_are_about_the_backbone_that_it_ships(question):
+    found = Experiment.recorded(question)
+    assert found.backbones[PRE_TRAINED] == load_backbone("shipped").fingerprint
+    assert all(len({trial.seed for trial in found.trials if trial.contestant == name}) >= 5 for name in found.contestants)
+
+
+# --- on the backbone --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    import torch
+    from transformers import Wav2Vec2Model
+
+    torch.manual_seed(1)
+    return Backbone(Wav2Vec2Model(small_config(**TINY)), "tiny").eval()
+
+
+@pytest.fixture
+def tiny_world(tiny_corpus, monkeypatch):
+    """The experiments on ten genres of four short clips: two to train on, one to validate, one to test."""
+    short = Training(epochs=1, batch_size=8, learning_rate=1e-3, window_s=1.0)
+    small = {"clips_per_genre": 4, "clip_s": 4.0, "cnn": short, "head_only": short, "full": short}
+    for name in ("mini", "gtzan-mini"):
+        monkeypatch.setitem(PROFILES, name, replace(PROFILES[name], **small))
+    ids = np.array(tiny_corpus.ids)
+    place = np.array([int(clip[-5:]) for clip in ids])
+    parts = {part: tuple(map(str, ids[np.isin(place, some)])) for part, some in
+             (("train", (0, 1)), ("val", (2,)), ("test", (3,)))}  # fmt: skip
+    split = SimpleNamespace(**parts, ids=parts["train"] + parts["val"] + parts["test"], provenance="by number")
+    monkeypatch.setattr(material, "load_corpus", lambda profile: tiny_corpus)
+    monkeypatch.setattr(material, "make_split", lambda corpus, profile: split)
+    return parts
+
+
+def test_labels_are_drawn_alike_for_every_contestant_and_scored_on_the_test_clips(tiny_world, backbone):
+    found = labels.measure({"tiny": backbone}, seeds=2, progress=False)
+    assert found.clips == list(tiny_world["test"])
+    assert found.contestants == ["tiny", LOG_MEL, RANDOM_WEIGHTS]
+    assert found.sizes == [10, len(tiny_world["train"])]
+    assert found.marks("tiny", labels=10).shape == (2 * 4, len(found.clips)), "four of the fractions come to ten clips"
+    # With all labels a seed has nothing to draw but random weights.
+    assert np.array_equal(*found.marks("tiny"))
+    assert not np.array_equal(*found.marks(RANDOM_WEIGHTS))
+    assert found.backbones == {"tiny": backbone.fingerprint}
+
+
+def test_every_layer_is_probed_and_the_record_survives_the_disk(tiny_world, backbone, tmp_path):
+    found = layers.measure({"tiny": backbone}, seeds=2, progress=False)
+    assert found.layers_of("tiny") == [0, 1, 2] and found.layers_of(LOG_MEL) == [0]
+    assert Experiment.load(found.save(tmp_path / "layers.json")) == found
+    lead = found.accuracy("tiny", against=RANDOM_WEIGHTS, layer=1)
+    assert lead.value == pytest.approx(found.marks("tiny", layer=1).mean() - found.marks(RANDOM_WEIGHTS, layer=1).mean())
+    assert lead.low <= lead.value <= lead.high
+    with pytest.raises(RunError, match="no 'wav2vec'.* it has tiny, log-mel statistics, random weights"):
+        found.marks("wav2vec")
+    with pytest.raises(RunError, match="no 'tiny'.* and layer 9"):
+        found.marks("tiny", layer=9)
+
+
+def test_whole_networks_are_trained_from_each_start(tiny_world, backbone, genre_home):
+    before = backbone.fingerprint
+    found = fine_tuning.measure({"tiny": backbone}, seeds=2, progress=False)
+    assert found.contestants == ["tiny", RANDOM_WEIGHTS, f"{RANDOM_WEIGHTS}, three times as long"]
+    assert all(found.marks(name).shape == (2, len(found.clips)) for name in found.contestants)
+    assert backbone.fingerprint == before, "the pre-trained weights were trained in place"
+    histories = genre_home.glob("build/runs/experiments/fine-tuning/*/fit.json")
+    epochs = sorted(len(json.loads(path.read_text())["history"]) for path in histories)
+    assert epochs == [1, 1, 1, 1, 3, 3]
+
+
+def test_every_protocol_runs_both_approaches_on_the_test_clips(tiny_world, backbone):
+    found = protocol.measure({"tiny": backbone}, seeds=1, progress=False, only=(CORRECTED, "rate", ORIGINAL))
+    assert found.contestants == [
+        f"{approach}: {name}" for name in (CORRECTED, "rate", ORIGINAL) for approach in ("head-only", "full")
+    ]
+    assert found.marks("full: original").shape == (1, len(tiny_world["test"]))
+
+
+def test_the_record_on_the_protocol_knows_every_choice():
+    found = Experiment.recorded("protocol")
+    assert set(found.contestants) == {f"{a}: {name}" for a in ("head-only", "full") for name in (CORRECTED, *CHOICES, ORIGINAL)}
+    assert set(found.settings) == set(CHOICES)
+
+
+def test_transfer_tests_every_clip_once_a_seed(tiny_world, backbone):
+    found = transfer.measure({"tiny": backbone}, seeds=2, progress=False, folds=3)
+    assert found.contestants == ["tiny", LOG_MEL, RANDOM_WEIGHTS, SVM, CNN]
+    assert sorted(found.clips) == sorted(clip for part in tiny_world.values() for clip in part)
+    assert {len(trial.marks) for trial in found.trials} == {len(found.clips)}
+    assert not any("-" in trial.marks for trial in found.trials)
+    assert "artist-grouped 3-fold" in found.provenance[""] and "seeds 0 to 1" in found.provenance[""]
+
+
+def test_contestants_are_named_by_whoever_asks():
+    found = material.contestants(["ours=shipped", "none=random"])
+    assert list(found) == ["ours", "none"]
+    assert found["ours"].fingerprint == load_backbone("shipped").fingerprint != found["none"].fingerprint
+
+
+def test_genre_can_be_read_from_the_shipped_backbone_and_better_than_from_random_weights():
+    """On two hundred clips of artists that neither the backbone nor the book's corpus has; folds by artist."""
+    from sklearn.model_selection import StratifiedGroupKFold, cross_val_score
+
+    from genre_utils.audio import load_audio
+    from genre_utils.corpora.synthetic import synthetic_corpus
+    from genre_utils.features import frozen_states
+    from genre_utils.models.probe import linear_probe
+
+    corpus = synthetic_corpus(20, 4.0, seed=5, progress=False)
+    heard = np.stack([np.resize(load_audio(clip.path, rate_hz=16_000)[0], 64_000) for clip in corpus])
+    y, artists = corpus.labels(corpus.ids), [clip.artist or clip.id for clip in corpus]
+    folds = StratifiedGroupKFold(4, shuffle=True, random_state=0)
+
+    def score(backbone) -> float:
+        states = frozen_states(backbone, heard, window_s=4.0, batch_size=16, progress=False).swapaxes(0, 1)
+        return np.mean([cross_val_score(linear_probe(), x, y, groups=artists, cv=folds).mean() for x in states])
+
+    shipped, random = score(load_backbone("shipped")), score(random_backbone(0))
+    assert shipped > 0.6
+    assert shipped > random + 0.08
+
+
+# --- classical classifiers --------------------------------------------------------------------------------
+
+
+def write_table(path: Path, **columns) -> Path:
+    rng = np.random.default_rng(0)
+    ids = [*gtzan_ids(), "jazz.00054"]
+    features = pd.DataFrame(rng.normal(size=(len(ids), 57)), columns=list(FEATURE_NAMES)).assign(**columns)
+    features.insert(0, "filename", [f"{clip}.au" for clip in ids])
+    features.to_csv(path, index=False)
+    return path
+
+
+def artists_world() -> tuple[Corpus, np.ndarray]:
+    """Ten genres of five artists with four clips each; the features know the artist, and nothing else."""
+    clips = tuple(
+        Clip(f"{genre}.{4 * artist + k:05d}", Path("x"), genre, f"{genre} {artist}")
+        for genre in GENRES for artist in range(5) for k in range(4)
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    voice = {name: rng.normal(size=8) for name in sorted({clip.artist for clip in clips})}
+    features = np.array([voice[clip.artist] + 0.01 * rng.normal(size=8) for clip in clips])
+    return Corpus("artists", Path("."), clips, 30.0), features
+
+
+def test_a_classifier_that_knows_artists_shines_on_random_splits_alone():
+    corpus, features = artists_world()
+    found = measure_splits(corpus, features, repeats=3, only=NEAREST, fixed={}, progress=False)
+    assert found.accuracies("nearest", RANDOM).min() > 0.9
+    assert found.accuracies("nearest", BY_ARTIST).max() < 0.4
+    assert np.isfinite(found.marks("nearest", BY_ARTIST)).all(), "folds test every clip once"
+    interval = found.accuracy("nearest", condition=BY_ARTIST)
+    assert interval.low < interval.value < interval.high and "artists" in interval.method
+    assert "corrected t over 3" in found.accuracy("nearest", condition=RANDOM).method
+
+
+def test_windows_of_one_clip_leak_until_clips_and_artists_are_kept_together(tiny_corpus):
+    found = windows.measure(tiny_corpus, parts=2, seeds=2, progress=False)
+    assert found.question == "windows" and found.contestants == ["SVM"]
+    assert list(found.provenance) == found.conditions == [windows.RANDOM_WINDOWS, windows.WHOLE_CLIPS, BY_ARTIST]
+    assert len(found.clips) == 2 * len(tiny_corpus) and found.clips[0].endswith("@0")
+    for name in found.provenance:
+        assert found.marks("SVM", name).shape == (2, len(found.clips)) and np.isfinite(found.marks("SVM", name)).all()
+    assert (
+        found.accuracy("SVM", condition=windows.RANDOM_WINDOWS).value >= found.accuracy("SVM", condition=windows.WHOLE_CLIPS).value
+    )
+    known = replace(tiny_corpus, clips=tuple(replace(c, id=f"{c.id}@{k}", recording=c.id) for c in tiny_corpus for k in (0, 1)))
+    for fold in grouped_folds(replace(known, clips=tuple(replace(c, artist=None) for c in known), faults={}), 5):
+        assert not {clip_of(i) for i in fold.train} & {clip_of(i) for i in fold.test}
+
+
+def test_validation_clips_are_neither_learnt_nor_tested_and_the_record_survives_the_disk(tmp_path):
+    corpus, features = artists_world()
+    ids = corpus.ids
+    split = Split("by hand", ids[::4], ids[1::4], ids[2::4], "every fourth").check()
+    found = measure_splits(corpus, features, repeats=0, only=NEAREST, fixed={"hand": lambda: split}, progress=False)
+    marks = found.marks("nearest", "hand")[0]
+    assert np.flatnonzero(np.isfinite(marks)).tolist() == list(range(2, len(ids), 4))
+    assert found.trials[0].labels == len(split.train)
+    assert found.accuracy("nearest", condition="hand").n == len(split.test)
+    assert found.provenance == {"hand": "every fourth"}
+    assert Experiment.load(found.save(tmp_path / "classical.json")) == found
+    with pytest.raises(RunError, match=r"no 'SVM'.*it has nearest with .* under \['hand'\]"):
+        found.marks("SVM", "hand")
+
+
+def test_the_table_is_read_by_clip_and_damage_is_named(tmp_path, monkeypatch):
+    corpus, features = feature_table(write_table(tmp_path / "good.csv"))
+    assert corpus.ids == gtzan_ids() and features.shape == (999, 57)
+    monkeypatch.delenv(classical.TABLE_VARIABLE, raising=False)
+    with pytest.raises(CorpusError, match="set GTZAN_FEATURES_CSV"):
+        feature_table()
+    with pytest.raises(CorpusError, match="nothing.csv is no table"):
+        feature_table(tmp_path / "nothing.csv")
+    (tmp_path / "other.csv").write_text("filename,a\nblues.00000.wav,1\n")
+    with pytest.raises(CorpusError, match="other.csv is no table of GTZAN's 57 features"):
+        feature_table(tmp_path / "other.csv")
+    with pytest.raises(CorpusError, match="no finite number, for blues.00000"):
+        feature_table(write_table(tmp_path / "hole.csv", tempo=np.nan))
+
+
+@pytest.mark.skipif(
+    not os.environ.get(classical.TABLE_VARIABLE), reason="set GTZAN_FEATURES_CSV to GTZAN's features_30_sec.csv"
+)
+def test_the_committed_record_is_what_the_table_gives_on_the_studys_splits():
+    svm = {"SVM": classical.classifiers()["SVM"]}
+    again = measure_splits(*feature_table(), repeats=0, only=svm, progress=False)
+    recorded = Experiment.recorded("classical")
+    for name in FIXED:
+        ours, theirs = again.marks("SVM", name), recorded.marks("SVM", name)
+        differ = (ours != theirs) & np.isfinite(ours)
+        assert differ.sum() <= 2, f"{name}: {differ.sum()} clips"  # a margin for other versions of the libraries
+
+
+# --- the audit, audited -----------------------------------------------------------------------------------
+
+
+def audited(*found: tuple[str, int, str, str]) -> Experiment:
+    """A record of (kind of fault, seed, marks of the planted faults, marks of the findings)."""
+    return made(
+        *(
+            Trial(contestant=kind, condition=condition, seed=seed, marks=marks)
+            for kind, seed, planted, reported in found
+            for condition, marks in ((audit.RECALL, planted), (audit.PRECISION, reported))
+        ),
+        clips=(),
+        artists=(),
+    )
+
+
+def test_quality_adds_corpora_and_keeps_names_apart():
+    table = audit.quality(
+        audited(
+            ("mislabelled", 2, 8 * "1" + "00", 8 * "1"),
+            ("mislabelled", 3, 10 * "1", 10 * "1" + "00"),
+            ("mislabelled, artists known", 2, 10 * "1", 10 * "1"),
+        )
+    )
+    row = table.loc["mislabelled"]
+    assert row[["planted", "reported"]].tolist() == [20, 20]
+    assert row["precision"].startswith("0.90 [0.70, 0.97]") and row["recall"].startswith("0.90 [0.70, 0.97]")
+    assert table.loc["mislabelled, artists known", "precision"].startswith("1.00")
+
+
+def test_where_nothing_was_reported_there_is_no_precision():
+    row = audit.quality(audited(("mislabelled", 2, "0000", ""))).loc["mislabelled"]
+    assert row["reported"] == 0 and row["precision"] == "–"
+    assert row["recall"].startswith("0.00 [")
+
+
+def test_findings_are_counted_against_what_was_planted(tiny_corpus, monkeypatch):
+    monkeypatch.setattr("genre_utils.corpora.load_corpus", lambda profile, progress: tiny_corpus)
+    found = audit.measure(seeds=(0, 1), progress=False)
+    assert found.contestants == ["replicas", "mislabelled", "unusable", "mislabelled, artists known"]
+    assert set(found.conditions) == {audit.RECALL, audit.PRECISION}
+    planted = len(tiny_corpus.faults["replicas"])
+    assert [t.marks for t in found.trials_of("replicas", audit.RECALL)] == 2 * [planted * "1"]
+    assert [t.marks for t in found.trials_of("replicas", audit.PRECISION)] == 2 * [planted * "1"]
+    table = audit.score(audit.audit(tiny_corpus, progress=False), tiny_corpus.faults)
+    for kind in table.index:
+        marks = {c: found.trials_of(kind, c)[0].marks for c in found.conditions}
+        assert table.loc[kind, "planted"] == len(marks[audit.RECALL])
+        assert table.loc[kind, "reported"] == len(marks[audit.PRECISION])
+        assert table.loc[kind, "right"] == marks[audit.RECALL].count("1") == marks[audit.PRECISION].count("1")
+
+
+def test_the_record_of_the_book_counts_unseen_corpora():
+    found = Experiment.recorded("audit")
+    assert {trial.seed for trial in found.trials} == set(audit.UNSEEN)
+    assert not {profile.corpus_seed for profile in PROFILES.values()} & set(audit.UNSEEN)
+    table = audit.quality(found)
+    assert set(table.index) == {"replicas", "mislabelled", "unusable", "mislabelled, artists known"}
+    for kind in table.index:
+        right = {c: sum(t.marks.count("1") for t in found.trials_of(kind, c)) for c in (audit.RECALL, audit.PRECISION)}
+        assert right[audit.RECALL] == right[audit.PRECISION] > 0
