@@ -20,6 +20,7 @@ WINGS = ("publish", "experiments", "study", "plots", "")
 BASE = "everything else"
 
 
+@cache
 def modules() -> dict[str, Path]:
     """Dotted name without the package's -> file."""
     found = {}
@@ -127,6 +128,7 @@ def of_the_chapters() -> set[str]:
 def picture(file: Path) -> None:
     """Draw the modules floor by floor, each wing in its colour, with the imports as lines."""
     from matplotlib.figure import Figure
+    from PIL import Image
 
     edges = graph()
     height, size = floors(edges), {name: lines([name]) for name in edges}
@@ -147,6 +149,7 @@ def picture(file: Path) -> None:
         ax.text(0.01 + 0.14 * i, max(height.values()) + 0.8, name or BASE, fontsize=10, bbox={"facecolor": colour, "edgecolor": "none"})
     ax.set(xlim=(-0.03, 1.03), ylim=(-0.5, max(height.values()) + 1), ylabel="floor (arrows point down)", xticks=[])
     fig.savefig(file, dpi=110)
+    Image.open(file).convert("RGB").quantize(64).save(file, optimize=True)
 
 
 def main() -> None:

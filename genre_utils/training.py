@@ -153,7 +153,7 @@ def _key(
     """SHA-256 over everything that decides what a fit gives: the model's settings and first weights, data, training,
     seed, versions."""
     digest = hashlib.sha256()
-    about = [type(model).__name__, model.settings, asdict(training), seed, precision, train.window, val.window]
+    about = [type(model).__name__, model.settings, asdict(training), seed, precision, train.window, val.window, val.starts.tolist()]
     about += [
         torch.__version__,
         transformers.__version__,

@@ -14,11 +14,14 @@ from genre_utils.device import precision_of
 from genre_utils.errors import GenreError
 
 
-def window_starts(length: int, window: int | None) -> np.ndarray:
-    """Starts of the fewest evenly spaced windows that cover `length` samples (or frames)."""
+def window_starts(length: int, window: int | None, most: int | None = None) -> np.ndarray:
+    """Starts of the fewest evenly spaced windows that cover `length` samples (or frames), or of `most` of them."""
     if window is None or window >= length:
         return np.zeros(1, dtype=np.int64)
-    return np.linspace(0, length - window, math.ceil(length / window)).round().astype(np.int64)
+    covering = np.linspace(0, length - window, math.ceil(length / window)).round().astype(np.int64)
+    if most is None or most >= len(covering):
+        return covering
+    return covering[((np.arange(most) + 0.5) / most * len(covering)).astype(int)]
 
 
 class WindowSet(torch.utils.data.Dataset):
@@ -31,13 +34,20 @@ class WindowSet(torch.utils.data.Dataset):
     labels : int array (n,)
     window : int or None
         Length of an excerpt on the last axis, in frames or samples; None feeds the whole array.
+    most : int, optional
+        So many of a clip's evenly spaced windows at most: enough to tell a better epoch from a worse one.
     train : bool
         True: ``len`` is n and item i is a random crop of clip i, a function of (seed, epoch, i) alone.
         False: all windows of clip 0, then of clip 1, and so on.
     """
 
     def __init__(
-        self, inputs: np.ndarray, labels: Sequence[int], window: int | None = None, train: bool = False
+        self,
+        inputs: np.ndarray,
+        labels: Sequence[int],
+        window: int | None = None,
+        train: bool = False,
+        most: int | None = None,
     ):
         if len(inputs) != len(labels) or len(inputs) == 0:
             raise GenreError(
@@ -46,7 +56,7 @@ class WindowSet(torch.utils.data.Dataset):
         self.inputs, self.labels = inputs, np.asarray(labels, dtype=np.int64)
         self.window = None if window is None else min(int(window), inputs.shape[-1])
         self.train, self.seed, self.epoch = train, 0, 0
-        self.starts = window_starts(inputs.shape[-1], self.window)
+        self.starts = window_starts(inputs.shape[-1], self.window, most)
 
     def __len__(self) -> int:
         return len(self.inputs) * (1 if self.train else len(self.starts))

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -20,7 +21,7 @@ from typer.testing import CliRunner
 
 from genre_utils.errors import ProfileError, RunError, WorkFailed
 from genre_utils.identity import identity, last_run, remember
-from genre_utils.profiles import GENRES
+from genre_utils.profiles import GENRES, PROFILES
 from genre_utils.publish import cli, pages
 from genre_utils.publish import run as book
 from genre_utils.records import RECORD, CorpusInfo, Experiment, RunCard, Trial, read_cards
@@ -32,6 +33,7 @@ def checkout(tmp_path, monkeypatch):
     monkeypatch.chdir(root)
     monkeypatch.setenv("GENRE_UTILS_HOME", str(root))
     monkeypatch.delenv("GENRE_UTILS_RUNS", raising=False)
+    monkeypatch.setattr(book, "prepare", lambda *_, **__: None)  # the tiny chapters hear no clips
     return root
 
 
@@ -115,7 +117,7 @@ def test_several_seeds_train_again_and_the_first_comes_last(checkout, call):
                       f"    print('{name[:2]}', seed, file=f)")  # fmt: skip
     code, out, _ = call("run", "--seed", "3", "--seeds", "3", "--side-by-side", "1")
     ran = (checkout / "order.txt").read_text().split("\n")[:-1]
-    assert ran == [f"{n} {s}" for s in (4, 5) for n in ("02", "04", "05")] + [f"0{n} 3" for n in (1, 2, 4, 5, 3, 6)]
+    assert ran == [f"{n} {s}" for s in (4, 5) for n in ("02", "04", "05")] + [f"0{n} 3" for n in (2, 1, 4, 5, 3, 6)]
     made = {folder.name: len(list(folder.glob("*.ipynb"))) for folder in (checkout / "build" / "chapters").iterdir()}
     assert made == {"mini.seed-3": 6, "mini.seed-4": 3, "mini.seed-5": 3}
     assert code == 0 and "12 chapters" in out and "seed 4" in out
@@ -157,6 +159,30 @@ def test_a_chapter_beside_one_that_fails_is_finished_and_nothing_new_begins(chec
     made = checkout / "build" / "chapters" / "mini"
     assert [path.name for path in made.glob("*.ipynb")] == [f"{NAMES[3]}.ipynb"]
     assert said_by(made / f"{NAMES[3]}.ipynb") == "done\n"
+
+
+def test_clips_are_made_ready_once_before_chapters_run_side_by_side(checkout, call, monkeypatch):
+    asked = []
+    monkeypatch.setattr(book, "prepare", lambda run, chapters, **_: asked.append((run, [c.number for c in chapters])))
+    assert call("run", "--chapters", "1,3", "--side-by-side", "2", "--seed", "4")[0] == 0
+    assert call("run", "--chapters", "1", "--side-by-side", "1")[0] == 0
+    assert asked == [(identity(seed=4), [1, 3])]
+
+
+def test_a_chapter_finds_ready_what_it_needs(tiny_corpus, monkeypatch, tmp_path):
+    from genre_utils import features
+    from genre_utils.paths import cache_dir
+
+    monkeypatch.setenv("GENRE_UTILS_HOME", str(tmp_path))
+    monkeypatch.setitem(PROFILES, "mini", replace(PROFILES["mini"], clip_s=tiny_corpus.clip_s))
+    monkeypatch.setattr("genre_utils.corpora.load_corpus", lambda profile, progress: tiny_corpus)
+    profile = identity().profile
+    book.prepare(identity(), [book.Chapter(2, Path(NAMES[1]))], progress=False)
+    assert {folder.name for folder in cache_dir().iterdir()} == {"mel", "statistics"}
+    for name in ("_make_mel", "_make_statistics"):
+        monkeypatch.setattr(features, name, lambda *_: pytest.fail("computed again"))
+    assert len(features.mels(tiny_corpus, tiny_corpus.ids, profile, progress=False)) == len(tiny_corpus)
+    assert len(features.statistics(tiny_corpus, tiny_corpus.ids, profile, progress=False)) == len(tiny_corpus)
 
 
 #: What a chapter does with its parameters: it makes the run of them.
@@ -236,23 +262,21 @@ def test_chapters_run_in_their_own_folder(checkout):
     assert said_by(made) == "chapters\n"
 
 
-def test_a_failing_chapter_is_named_with_its_cell_and_kept_without_replacing_the_last_good_one(
-    checkout, call
-):
-    good = checkout / "build" / "chapters" / "mini" / f"{NAMES[1]}.ipynb"
+def test_a_failing_chapter_is_named_with_its_cell_and_kept_without_replacing_the_last_good_one(checkout, call):
+    good = checkout / "build" / "chapters" / "mini" / f"{NAMES[3]}.ipynb"
     good.parent.mkdir(parents=True)
     good.write_text("the last good one")
-    write_chapter(checkout, NAMES[1], "print('fine')", "\nscore = 1 / 0  # here\n")
-    code, _, error = call("run", "--chapters", "1,2,3", "--side-by-side", "1")
+    write_chapter(checkout, NAMES[3], "print('fine')", "\nscore = 1 / 0  # here\n")
+    code, _, error = call("run", "--chapters", "1,3,4,5", "--side-by-side", "1")
     assert code == 1
-    assert f"chapters/{NAMES[1]}.ipynb failed in cell 6 (section: Section 2)" in error
+    assert f"chapters/{NAMES[3]}.ipynb failed in cell 6 (section: Section 2)" in error
     assert "score = 1 / 0  # here" in error and "ZeroDivisionError: division by zero" in error
     assert "Traceback" not in error
-    kept = good.parent / "unfinished" / f"{NAMES[1]}.ipynb"
+    kept = good.parent / "unfinished" / f"{NAMES[3]}.ipynb"
     assert str(kept) in error.replace("\n", "") and "fine" in kept.read_text()
     assert good.read_text() == "the last good one"
-    assert (good.parent / f"{NAMES[0]}.ipynb").is_file()
-    assert not (good.parent / f"{NAMES[2]}.ipynb").exists()
+    assert (good.parent / f"{NAMES[0]}.ipynb").is_file(), "what ran before is there"
+    assert not (good.parent / f"{NAMES[4]}.ipynb").exists() and not (good.parent / f"{NAMES[2]}.ipynb").exists()
 
 
 def test_a_dead_kernel_is_reported_at_once(checkout):
@@ -270,7 +294,7 @@ def test_an_interrupted_run_exits_130_and_takes_its_kernel_along(checkout):
         NAMES[0],
         "import os, pathlib, time; pathlib.Path('pid').write_text(str(os.getpid())); time.sleep(90)",
     )
-    command = [sys.executable, "-m", "genre_utils", "run", "--chapters", "1"]
+    command = [sys.executable, "-m", "genre_utils", "run", "--chapters", "1", "--side-by-side", "1"]
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job may be ignoring Ctrl-C
     running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     signal.signal(signal.SIGINT, before)
@@ -343,8 +367,10 @@ def test_parameters_other_than_the_defaults_stay_visible(checkout, tmp_path):
     nb = nbformat.read(tmp_path / "staged" / "chapters" / f"{NAMES[0]}.ipynb", as_version=4)
     (injected,) = (c for c in nb.cells if "injected-parameters" in c.metadata.get("tags", []))
     assert "remove-cell" not in injected.metadata.tags
-    told = "> This page was run with: profile **mini**, split **random**, genres **all ten**, seed **3**.\n"
-    assert nb.cells[0].source.startswith(f"# Chapter {NAMES[0]}\n\n{told}"), "what concerns the chapter, below its title"
+    title, _, told, *_ = nb.cells[0].source.split("\n")
+    assert title == f"# Chapter {NAMES[0]}"
+    parts = told.removeprefix("> This page was run with: ").removesuffix(".").split(", ")
+    assert sorted(parts) == ["genres **all ten**", "profile **mini**", "seed **3**", "split **random**"], "what concerns the chapter"
 
 
 def test_large_scripts_are_not_loaded_by_every_page(checkout, tmp_path):
@@ -360,9 +386,23 @@ def test_timing_page_tells_times_machine_and_slowest_section(checkout):
     page = pages.timing_page(
         {NAMES[0]: ran, NAMES[1]: nbformat.read(book.all_chapters()[1].path, as_version=4)}
     )
-    assert re.search(rf"\| \[{NAMES[0]}\].*\| mini\.seed-5 \| \d+\.\d s \| Section 1 \(0\.[3-9] s\) \|", page)
+    assert re.search(rf"\| \[{NAMES[0]}\].*\| mini\.seed-5 \| \d+\.\d s \| Section 1 \(0\.[3-9] s\), ", page)
     assert "cores" in page
     assert f"not run this time: {NAMES[1]}" in page
+
+
+def test_timing_page_tells_what_was_recorded_on_other_machines(checkout, monkeypatch, tmp_path):
+    monkeypatch.setattr(pages, "recorded_dir", lambda: tmp_path)
+    assert "On other machines" not in pages.timing_page({})
+    (tmp_path / "timing").mkdir()
+    for name, seconds, imitated in (("a", 240, ""), ("b", 480, "AVX2 only")):
+        about = {"machine": {"processor": f"Processor {name}", "cores": 2, "imitated": imitated}, "memory_gb": 3.5}
+        times = {"run_s": seconds, "pages_s": 60, "chapters_s": {"01_dataset": 75.5}}
+        (tmp_path / "timing" / f"{name}.json").write_text(json.dumps(about | times))
+    page = pages.timing_page({})
+    assert "took 5.0 to 9.0 minutes" in page and "3.5 GB" in page
+    assert "| Processor a, 2 cores | 4 min 00.0 s | 1 min 00.0 s | 3.5 GB | 1 min 15.5 s |" in page
+    assert "| Processor b, 2 cores, AVX2 only | 8 min" in page
 
 
 def test_timing_page_of_stored_outputs_claims_no_time(checkout):

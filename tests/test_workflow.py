@@ -16,9 +16,9 @@ from fake_cards import make_card
 from tiny_book import ROOT
 from typer.testing import CliRunner
 
-from genre_utils import book, cli
 from genre_utils.errors import RunError
-from genre_utils.profiles import BACKBONE_VARIABLE, SPLIT_VARIABLE, get_profile
+from genre_utils.publish import cli
+from genre_utils.publish import run as book
 from genre_utils.publish.results import matrix_frame, matrix_markdown
 
 #: Stands in for the project's Python: says what it was asked, and leaves empty files where a run leaves its records.
@@ -152,22 +152,24 @@ def test_each_job_runs_its_chapter_in_its_cell(call, monkeypatch, tmp_path):
 
     ran = []
     monkeypatch.setattr(
-        book, "run_chapters", lambda *what, out, watch: ran.append((*what, out, get_profile("mini"))) or [out]
+        book, "run_chapters", lambda run, chapters, *, out, watch, workers: ran.append((run, chapters, out)) or [out]
     )
+    kept = []
+    monkeypatch.setattr(book, "copy_records", lambda run, chapters, folder: kept.append(folder))
+    monkeypatch.setattr(book, "prepare", lambda *_, **__: None)
     for runs, threads, words in asked:  # the real command line understands what the jobs say
-        for name in (BACKBONE_VARIABLE, SPLIT_VARIABLE):
-            monkeypatch.setenv(name, "")
         assert CliRunner().invoke(cli.app, words).exit_code == 0
-        profile, seed, (chapter,), out, world = ran[-1]
-        assert (profile, out) == ("mini", Path(runs) / "mini" / "chapters")
+        run, (chapter,), out = ran[-1]
+        assert (run.profile.name, out) == ("mini", Path(runs) / "mini" / "chapters")
+        assert kept[-1] == Path(runs) / "mini"
         cell = Path(runs).relative_to(matrix).name
-        assert (chapter.number, seed, world.split, world.backbone, cell, threads) == {
+        assert (chapter.number, run.seed, run.profile.split, run.profile.backbone, cell, threads) == {
             1: (1, 0, "artist", "shipped", "data", "1"),
             2: (2, 7, "random", "shipped", "random-seed7", "2"),
             4: (4, 7, "random", "lab/my model", "random-seed7-mine", "2"),
             5: (5, 7, "random", "lab/my model", "random-seed7-mine", "2"),
         }[chapter.number]
-    assert [chapters[0].number for _, _, chapters, *_ in ran] in ([1, 2, 4, 5], [1, 4, 2, 5], [1, 4, 5, 2])
+    assert [chapters[0].number for _, chapters, _ in ran] in ([1, 2, 4, 5], [1, 4, 2, 5], [1, 4, 5, 2])
 
 
 def test_a_failure_names_its_log_and_the_next_run_does_only_what_is_missing(call):
@@ -199,14 +201,14 @@ def test_a_failure_names_its_log_and_the_next_run_does_only_what_is_missing(call
 
 def test_the_table_has_one_row_a_run_with_its_interval(tmp_path):
     made = [
-        make_card("full", seed=1, backbone={"name": "shipped", "fingerprint": "a"}).save(tmp_path / "one"),
-        make_card("full", seed=0, backbone={"name": "shipped", "fingerprint": "a"}).save(tmp_path / "one"),
-        make_card("full", seed=0, backbone={"name": "other", "fingerprint": "b"}).save(tmp_path / "two"),
-        make_card("svm").save(tmp_path),
+        make_card("full", seed=1, fingerprint="a").save(tmp_path / "one" / "full-seed1.json"),
+        make_card("full", seed=0, fingerprint="a").save(tmp_path / "one" / "full-seed0.json"),
+        make_card("full", seed=0, backbone="lab/other", fingerprint="b").save(tmp_path / "two" / "full-seed0.json"),
+        make_card("svm").save(tmp_path / "svm-seed0.json"),
     ]
     table = matrix_frame(made)
     assert list(zip(table["approach"], table["backbone"], table["seed"], strict=True)) == [
-        ("svm", "", 0), ("full", "other", 0), ("full", "shipped", 0), ("full", "shipped", 1),
+        ("svm", "", 0), ("full", "lab/other", 0), ("full", "shipped", 0), ("full", "shipped", 1),
     ]  # fmt: skip
     assert set(table) >= {"split", "corpus", "accuracy", "low", "high", "macro_f1", "n"}
     assert (table["low"] < table["accuracy"]).all() and (table["accuracy"] < table["high"]).all()
@@ -230,6 +232,6 @@ def test_the_table_has_one_row_a_run_with_its_interval(tmp_path):
 
 def test_two_records_of_one_run_are_refused(tmp_path):
     with pytest.raises(RunError, match="of the same run"):
-        matrix_frame([make_card("cnn").save(tmp_path / "one"), make_card("cnn").save(tmp_path / "two")])
+        matrix_frame([make_card("cnn").save(tmp_path / name) for name in ("one.json", "two.json")])
     with pytest.raises(RunError, match="no run record"):
         matrix_frame([])

@@ -9,12 +9,15 @@ from torch import nn
 
 
 def conv_block(channels_in: int, channels_out: int, dropout: float = 0.25) -> nn.Sequential:
-    """Convolution 3x3, batch norm, ReLU, halve both axes, dropout: (b, in, F, T) -> (b, out, F//2, T//2)."""
+    """Convolution 3x3, batch norm, ReLU, halve both axes, dropout: (b, in, F, T) -> (b, out, F//2, T//2).
+
+    ReLU and the maximum of four may change places; after it, there is a quarter of the numbers to cut.
+    """
     return nn.Sequential(
         nn.Conv2d(channels_in, channels_out, kernel_size=3, padding=1),
         nn.BatchNorm2d(channels_out),
-        nn.ReLU(),
         nn.MaxPool2d(2),
+        nn.ReLU(),
         nn.Dropout(dropout),
     )
 
