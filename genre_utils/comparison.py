@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -235,7 +236,7 @@ def of_run(run: Identity) -> Comparison:
 
 def command(run: Identity) -> str:
     """The command line that makes the records of `run`."""
-    options = " ".join(f"--{name} {value}" for name, value in run.parameters().items() if value not in ("", 0))
+    options = " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in run.parameters().items() if value not in ("", 0))
     return f"python -m genre_utils run {options} --chapters 2,4,5"
 
 

@@ -71,11 +71,11 @@ class Identity:
         """Name of a folder: the profile, and those of `concerns` and the seed that differ from the profile's own.
 
         >>> identity("mini", 1, split="random").name()
-        'mini.split-random.seed-1'
+        'mini+split-random+seed-1'
         """
         own = Identity(PROFILES[self.profile.name], 0).about
         different = {part: self.about[part] for part in (*concerns, "seed") if self.about[part] != own[part]}
-        return ".".join([self.profile.name, *(f"{part}-{_plain(value)}" for part, value in different.items())])
+        return "+".join([self.profile.name, *(f"{part}-{_plain(value)}" for part, value in different.items())])
 
     def folder(self, approach: str) -> Path:
         """Where the models, checkpoints and record of one approach lie."""
@@ -89,7 +89,7 @@ class Identity:
 
 
 def _plain(text: str) -> str:
-    """`text` for a file name; no two Hub names become one ("--" occurs in none)."""
+    """`text` for a file name, without "+"; no two Hub names become one ("--" occurs in none)."""
     return re.sub(r"[^\w.@-]+", "_", text.replace("/", "--"))
 
 
@@ -119,6 +119,8 @@ def identity(
     chosen = PROFILES[profile]
     if backbone:
         path = Path(backbone).expanduser()
+        if not path.exists() and (backbone.startswith(("/", ".", "~")) or path.suffix == ".pt"):
+            raise ProfileError(f"there is no backbone at {path}: give a folder, a fairseq file, a Hub name, or 'shipped'")
         name, _, revision = (str(path.resolve()), "", "") if path.exists() else backbone.partition("@")
         chosen = replace(chosen, backbone=name, backbone_revision=revision or None)
     if split:

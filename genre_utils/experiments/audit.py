@@ -326,7 +326,7 @@ def measure(seeds: Sequence[int] = UNSEEN, progress: bool = True) -> Experiment:
             found, known = _reported(told), _known(corpus.faults)
             for kind in ("mislabelled",) if suffix else tuple(known):
                 for condition, these, those in ((RECALL, known, found), (PRECISION, found, known)):
-                    hits = "".join("1" if one in those[kind] else "0" for one in sorted(these[kind], key=sorted))
+                    hits = "".join("1" if one in those[kind] else "0" for one in sorted(these[kind], key=lambda one: sorted(one) if isinstance(one, frozenset) else [one]))
                     trials.append(Trial(contestant=kind + suffix, condition=condition, seed=seed, marks=hits))
     return Experiment(
         question="audit",
@@ -347,7 +347,7 @@ def quality(record: Experiment) -> pd.DataFrame:
         rows[kind] = {}
         for condition in (PRECISION, RECALL):
             hits = "".join(trial.marks for trial in record.trials_of(kind, condition))
-            share = wilson(hits.count("1"), len(hits))
+            share = wilson(hits.count("1"), len(hits)) if hits else None
             rows[kind]["planted" if condition == RECALL else "reported"] = len(hits)
-            rows[kind][condition] = f"{share.value:.2f} [{share.low:.2f}, {share.high:.2f}]"
+            rows[kind][condition] = f"{share.value:.2f} [{share.low:.2f}, {share.high:.2f}]" if share else "–"
     return pd.DataFrame.from_dict(rows, orient="index")[["planted", "reported", PRECISION, RECALL]]

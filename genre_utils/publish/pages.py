@@ -18,7 +18,7 @@ import nbformat
 import yaml
 
 from genre_utils.errors import WorkFailed
-from genre_utils.identity import Identity
+from genre_utils.identity import OPTIONS, Identity
 from genre_utils.paths import home, recorded_dir
 from genre_utils.publish.run import RUN_KEY, all_chapters, book_root, chapters_dir, sections
 
@@ -87,7 +87,7 @@ def _for_the_page(nb):
         if "injected-parameters" in tags and run.get("run") == "mini":
             cell.metadata["tags"] = [*tags, "remove-cell"]
     if run and run.get("run") != "mini":
-        told = ", ".join(f"{part} **{value}**" for part, value in run["about"].items() if part in run["parameters"])
+        told = ", ".join(f"{part} **{run['about'][part]}**" for part in ("profile", "seed", *OPTIONS) if part in run["parameters"])
         first = next(cell for cell in nb.cells if cell.cell_type == "markdown")
         title, _, rest = first.source.partition("\n")
         first.source = f"{title}\n\n> This page was run with: {told}.\n{rest}"

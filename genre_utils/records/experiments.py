@@ -82,8 +82,9 @@ class Experiment(Record):
         ]
         if condition is None and len({trial.condition for trial in found}) > 1:
             raise RunError(f"the record on {self.question} knows {contestant!r} under {self.conditions}: name one")
-        most = labels if labels is not None else max((t.labels for t in found if t.labels is not None), default=None)
-        found = [trial for trial in found if labels is None and condition is not None or trial.labels == most]
+        if labels is None and self.conditions == [""]:
+            labels = max((trial.labels for trial in found if trial.labels is not None), default=None)
+        found = [trial for trial in found if labels is None or trial.labels == labels]
         if not found:
             raise RunError(
                 f"the record on {self.question} has no {contestant!r} with {labels} labels"
