@@ -119,7 +119,7 @@ def test_several_seeds_train_again_and_the_first_comes_last(checkout, call):
     ran = (checkout / "order.txt").read_text().split("\n")[:-1]
     assert ran == [f"{n} {s}" for s in (4, 5) for n in ("02", "04", "05")] + [f"0{n} 3" for n in (2, 1, 4, 5, 3, 6)]
     made = {folder.name: len(list(folder.glob("*.ipynb"))) for folder in (checkout / "build" / "chapters").iterdir()}
-    assert made == {"mini.seed-3": 6, "mini.seed-4": 3, "mini.seed-5": 3}
+    assert made == {"mini+seed-3": 6, "mini+seed-4": 3, "mini+seed-5": 3}
     assert code == 0 and "12 chapters" in out and "seed 4" in out
     assert last_run() == identity(seed=3), "chapter 6 and predict go on with the first seed"
 
@@ -229,7 +229,7 @@ def test_chapter_6_alone_takes_up_the_last_run_unless_another_is_named(checkout,
     remember(identity(seed=2, split="random"))
     assert call("run", "--chapters", "6")[0] == 0
     made = checkout / "build" / "chapters"
-    assert (made / "mini.split-random.seed-2" / f"{NAMES[5]}.ipynb").is_file()
+    assert (made / "mini+split-random+seed-2" / f"{NAMES[5]}.ipynb").is_file()
     assert call("run", "--chapters", "6", "--profile", "mini")[0] == 0
     assert (made / "mini" / f"{NAMES[5]}.ipynb").is_file()
 
@@ -386,7 +386,7 @@ def test_timing_page_tells_times_machine_and_slowest_section(checkout):
     page = pages.timing_page(
         {NAMES[0]: ran, NAMES[1]: nbformat.read(book.all_chapters()[1].path, as_version=4)}
     )
-    assert re.search(rf"\| \[{NAMES[0]}\].*\| mini\.seed-5 \| \d+\.\d s \| Section 1 \(0\.[3-9] s\), ", page)
+    assert re.search(rf"\| \[{NAMES[0]}\].*\| mini\+seed-5 \| \d+\.\d s \| Section 1 \(0\.[3-9] s\), ", page)
     assert "cores" in page
     assert f"not run this time: {NAMES[1]}" in page
 
@@ -654,7 +654,7 @@ def test_a_run_is_exported_and_judged(checkout, call, tmp_path):
 def test_an_exported_file_is_named_by_its_run_and_day(checkout, call):
     card = leave("full", protocol="rate")
     assert call("export", "--profile", "mini", "--protocol", "rate")[0] == 0
-    (card_again,) = read_cards(checkout / f"mini.protocol-rate-{card.created[:10]}.json")
+    (card_again,) = read_cards(checkout / f"mini+protocol-rate-{card.created[:10]}.json")
     assert card_again == card
 
 

@@ -89,7 +89,7 @@ def test_no_two_approaches_share_a_folder_and_every_name_is_one_folder_of_plain_
     assert len(set(folders.values())) == len(folders)
     for approach, folder in folders.items():
         assert folder.name == approach and folder.parent.parent == runs_dir()
-        assert re.fullmatch(r"[\w.@-]+", folder.parent.name)
+        assert re.fullmatch(r"[\w.@+-]+", folder.parent.name)
 
 
 def test_each_part_of_an_identity_makes_another_folder(backbones):
@@ -119,18 +119,18 @@ def test_each_part_of_an_identity_makes_another_folder(backbones):
 
 @pytest.mark.parametrize(
     ("hub", "options"),
-    [("lab/net.seed-1", {"seed": 1}), ("lab/net.protocol-rate", {"protocol": "rate"}), ("lab/net@v1.seed-1", {"seed": 1})],
+    [("lab/net+seed-1", {"seed": 1}), ("lab/net+protocol-rate", {"protocol": "rate"}), ("lab/net@v1+seed-1", {"seed": 1})],
 )
 def test_a_hub_name_cannot_pose_as_another_part(hub, options):
-    plain = hub.partition(".")[0]
+    plain = hub.partition("+")[0]
     assert identity(backbone=hub).name() != identity(backbone=plain, **options).name()
 
 
 def test_the_name_tells_what_differs_from_the_profiles_own():
     assert identity().name() == "mini"
-    assert identity("mini", 1, split="random").name() == "mini.split-random.seed-1"
+    assert identity("mini", 1, split="random").name() == "mini+split-random+seed-1"
     assert identity(split="artist", backbone="shipped", protocol=CORRECTED, genres=",".join(GENRES)).name() == "mini"
-    assert identity(backbone="lab/net@0123abc").name() == "mini.backbone-lab--net@0123abc"
+    assert identity(backbone="lab/net@0123abc").name() == "mini+backbone-lab--net@0123abc"
     assert identity("gtzan", backbone="facebook/wav2vec2-base").name() != "gtzan", "the profile pins a revision"
 
 

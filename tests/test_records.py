@@ -171,7 +171,7 @@ def test_what_json_does_not_know_becomes_plain():
 
 def test_a_run_leaves_its_record_in_a_folder_of_its_own(run_folder):
     made = [leave("full", seed=seed, protocol=protocol) for seed in (0, 1) for protocol in ("", "rate")]
-    assert (run_folder / "mini.protocol-rate.seed-1" / "full" / RECORD).is_file()
+    assert (run_folder / "mini+protocol-rate+seed-1" / "full" / RECORD).is_file()
     assert len(own_cards()) == 4
     assert all(card in own_cards() for card in made)
 
