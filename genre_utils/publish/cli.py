@@ -7,6 +7,7 @@ Exit codes: 0 done; 1 the work failed (a chapter, a page, a file); 2 the command
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 from pathlib import Path
@@ -65,6 +66,7 @@ def run(
         profile, seed, split, backbone, protocol, genres, last_run() if [c.number for c in chosen] == [6] else None
     )
     console.print(str(wanted), markup=False, highlight=False, soft_wrap=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as an interruption: no kernel is left behind
     began, made, workers = time.monotonic(), [], side_by_side or book.at_once()
     if workers > 1:
         book.prepare(wanted, chosen, progress=console.is_terminal)

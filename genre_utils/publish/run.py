@@ -214,14 +214,14 @@ def run_chapters(
                 stop.set()
                 raise
 
-    limit = os.environ.get("OMP_NUM_THREADS")
+    limit, available = os.environ.get("OMP_NUM_THREADS"), cores()
     try:
         for stage in STAGES:
             chains = [[by_number[n] for n in chain if n in by_number] for chain in stage]
             chains = [chain for chain in chains if chain]
             side_by_side = max(1, min(workers, len(chains)))
             if limit is None:  # kernels inherit it: two that use all cores would fight for them
-                os.environ["OMP_NUM_THREADS"] = str(max(1, cores() // side_by_side))
+                os.environ["OMP_NUM_THREADS"] = str(max(1, available // side_by_side))
             with ThreadPoolExecutor(side_by_side) as pool:
                 try:
                     for future in as_completed([pool.submit(work, chain) for chain in chains]):
