@@ -71,11 +71,10 @@ test: $(STAMP)  ## lint, unit tests, and every notebook against its stored outpu
 lab: $(STAMP)  ## open the chapters in JupyterLab
 	@$(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/chapters/01_dataset.ipynb
 
-refresh: NOTEBOOKS ?= $(sort $(wildcard chapters/[0-9]*.ipynb))
-refresh: $(STAMP)  ## run the committed chapters in place (mini, seed 0) and store their outputs
-	@HF_HUB_OFFLINE=1 $(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.timeout=1800 \
-	  --ExecutePreprocessor.record_timing=False $(NOTEBOOKS)
-	@$(PY) tests/strip_stderr.py $(NOTEBOOKS)
+refresh: $(STAMP)  ## run the chapters (mini, seed 0; all, or CHAPTERS) and store their outputs in chapters/
+	@rm -rf build/refresh
+	@HF_HUB_OFFLINE=1 $(PY) -m genre_utils run --chapters "$(CHAPTERS)" --profile mini --seed 0 --out build/refresh
+	@$(PY) tests/store_outputs.py build/refresh/*.ipynb
 
 results: $(STAMP)  ## write the results table of README.md from book/results/
 	@$(PY) -m genre_utils results --profile "$(PROFILE)" --write README.md
