@@ -118,8 +118,7 @@ def run_chapter(number: int, **parameters) -> tuple[dict, str]:
             with capture_output() as said:
                 result = shell.run_cell(source)
             result.raise_error()
-            shown.append(said.stdout)
-            shown += [str(v) for out in said.outputs for kind, v in out.data.items() if kind.startswith("text/") and len(str(v)) < 20_000]
+            shown += [said.stdout, str(getattr(result.result, "data", ""))]
     finally:
         os.chdir(home)
     return shell.user_ns, "\n".join(shown)
