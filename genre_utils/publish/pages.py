@@ -144,11 +144,12 @@ def _recorded_times() -> list[str]:
     if not records:
         return []
     minutes = [(one["run_s"] + one["pages_s"]) / 60 for one in records]
+    span = " to ".join(dict.fromkeys(f"{extreme(minutes):.1f}" for extreme in (min, max)))
     lines = [
         "",
         "## On other machines",
         "",
-        f"""The whole book (profile mini, after installation, all caches empty) took {min(minutes):.1f} to {max(minutes):.1f} minutes
+        f"""The whole book (profile mini, after installation, all caches empty) took {span} minutes
 and up to {max(one['memory_gb'] for one in records):.1f} GB of memory. A processor with "AVX2 only" has neither AVX-512 nor bfloat16, as
 many laptops and desktop computers; it was imitated by switching both off.""",
         "",

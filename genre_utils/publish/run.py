@@ -163,6 +163,8 @@ def _engine():
 def prepare(run: Identity, chapters: Iterable[Chapter], progress: bool = True) -> None:
     """Render or find the clips, and compute on all cores what `chapters` would compute of each of them one after another:
     mel-spectrograms, statistics and resampled waves. A chapter that is run by itself does the same when it needs it."""
+    from joblib.externals.loky import get_reusable_executor
+
     from genre_utils import features
     from genre_utils.corpora import load_corpus
 
@@ -171,6 +173,7 @@ def prepare(run: Identity, chapters: Iterable[Chapter], progress: bool = True) -
     for letter, compute in (("m", features.mels), ("s", features.statistics), ("w", features.waves)):
         if letter in needs:
             compute(corpus, corpus.ids, run.profile, progress=progress)
+    get_reusable_executor().shutdown()  # its processes would keep their memory while the chapters run
 
 
 def run_chapters(
