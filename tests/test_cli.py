@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from genre_utils.errors import ProfileError, RunError, WorkFailed
 from genre_utils.identity import identity, last_run, remember
 from genre_utils.profiles import GENRES, PROFILES
-from genre_utils.publish import cli, pages
+from genre_utils.publish import cli, pages, upkeep
 from genre_utils.publish import run as book
 from genre_utils.records import RECORD, CorpusInfo, Experiment, RunCard, Trial, read_cards
 
@@ -703,7 +703,7 @@ def test_an_answer_is_printed_and_kept(checkout, call, monkeypatch, question, tr
         asked.update(options)
         return made
 
-    monkeypatch.setattr(f"genre_utils.experiments.{cli.QUESTIONS[question]}.measure", measure)
+    monkeypatch.setattr(f"genre_utils.experiments.{upkeep.QUESTIONS[question]}.measure", measure)
     code, out, error = call("measure", question, "--seeds", "3")
     assert code == 0, error
     assert asked["seeds"] == 3 and list(asked.get("backbones", ())) == ([] if question == "classical" else ["pre-trained"])

@@ -32,7 +32,7 @@ from genre_utils.features import FEATURE_NAMES
 from genre_utils.models.wav2vec import Backbone, load_backbone, random_backbone, small_config
 from genre_utils.profiles import GENRES, PROFILES, Training
 from genre_utils.protocol import CHOICES, CORRECTED, ORIGINAL
-from genre_utils.publish.cli import QUESTIONS
+from genre_utils.publish.upkeep import QUESTIONS
 from genre_utils.records import CorpusInfo, Experiment, Trial
 from genre_utils.splits import Split, clip_of, grouped_folds, gtzan_ids
 
