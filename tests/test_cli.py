@@ -137,7 +137,7 @@ def test_chapters_that_do_not_need_each_other_run_side_by_side_and_share_the_cor
     meet = (
         "import os, time\nfrom pathlib import Path\n"
         "open('../{me}', 'w').write(os.environ['OMP_NUM_THREADS'])\n"
-        "for _ in range(600):\n    if Path('../{other}').exists():\n        break\n    time.sleep(0.1)\n"
+        "for _ in range(1800):\n    if Path('../{other}').exists():\n        break\n    time.sleep(0.1)\n"
         "else:\n    raise TimeoutError('nobody runs beside me')"
     )
     write_chapter(checkout, NAMES[1], meet.format(me="two", other="four"))
@@ -299,7 +299,7 @@ def test_an_interrupted_run_exits_130_and_takes_its_kernel_along(checkout):
     running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     signal.signal(signal.SIGINT, before)
     pid_file = checkout / "chapters" / "pid"
-    for _ in range(600):
+    for _ in range(1800):
         if pid_file.is_file() and pid_file.read_text():
             break
         time.sleep(0.1)
