@@ -73,8 +73,8 @@ class Identity:
         >>> identity("mini", 1, split="random").name()
         'mini+split-random+seed-1'
         """
-        own = Identity(PROFILES[self.profile.name], 0).about
-        different = {part: self.about[part] for part in (*concerns, "seed") if self.about[part] != own[part]}
+        about, own = self.about, Identity(PROFILES[self.profile.name], 0).about
+        different = {part: about[part] for part in (*concerns, "seed") if about[part] != own[part]}
         return "+".join([self.profile.name, *(f"{part}-{_plain(value)}" for part, value in different.items())])
 
     def folder(self, approach: str) -> Path:

@@ -111,7 +111,7 @@ def timing_page(notebooks: dict) -> str:
     """Markdown page with the measured time of each chapter, from what papermill recorded in `notebooks`, and with what was
     recorded on other machines."""
     lines = ["# What it costs to run", ""]
-    timed = {name: (nb.metadata.get(RUN_KEY, {}), *chapter_times(nb)) for name, nb in notebooks.items() if chapter_times(nb)[0]}
+    timed = {name: (nb.metadata.get(RUN_KEY, {}), *times) for name, nb in notebooks.items() if (times := chapter_times(nb))[0]}
     if timed:
         machines = sorted({run.get("machine", "not recorded") for run, *_ in timed.values()})
         lines += [
