@@ -22,7 +22,7 @@ PY    := $(BIN)/python
 STAMP := $(VENV)/.stamp
 SNAKEMAKE := build/snakemake/bin/snakemake
 
-.PHONY: help book matrix test lab setup lock refresh results address clean
+.PHONY: help book matrix test lab setup lock refresh results clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -43,6 +43,8 @@ $(STAMP): requirements.lock pyproject.toml
 	  $(PY) -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock; \
 	  $(PY) -m pip install --quiet --disable-pip-version-check --no-deps -e .; \
 	fi
+	@echo "Compiling what librosa compiles at its first use"
+	@$(PY) -c 'import numpy, genre_utils.features as f; f.clip_statistics(numpy.random.default_rng(0).normal(size=22050), 22050)'
 	@touch $@
 
 setup: $(STAMP)  ## only install the environment
@@ -78,9 +80,6 @@ refresh: $(STAMP)  ## run the chapters (mini, seed 0; all, or CHAPTERS) and stor
 
 results: $(STAMP)  ## write the results table of README.md from book/results/
 	@$(PY) -m genre_utils results --profile "$(PROFILE)" --write README.md
-
-address: $(STAMP)  ## set the repository's address everywhere: make address URL=https://github.com/you/your-fork
-	@$(PY) -m genre_utils address "$(URL)"
 
 lock: $(STAMP)  ## resolve pyproject.toml again into requirements.lock
 	@$(PY) -m uv pip compile pyproject.toml --all-extras -c constraints.txt --universal --python-version 3.11 \

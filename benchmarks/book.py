@@ -17,6 +17,7 @@ import threading
 import time
 from pathlib import Path
 
+import nbformat
 import psutil
 
 from genre_utils.provenance import hardware, origin
@@ -60,7 +61,8 @@ def main() -> None:
         run_s, run_gb = timed(["run"], environment)
         build_s, build_gb = timed(["build"], environment)
         made = Path(home, "build", "chapters", "mini")
-        chapters = {one.name: round(chapter_times(made / one.path.name)[0], 1) for one in all_chapters(ROOT)}
+        ran = {one.name: nbformat.read(made / one.path.name, as_version=4) for one in all_chapters(ROOT)}
+        chapters = {name: round(chapter_times(nb)[0], 1) for name, nb in ran.items()}
     about = {"machine": hardware() | {"imitated": "AVX2 only" if chosen.ordinary else None}, "chapters_s": chapters,
              "run_s": round(run_s, 1), "pages_s": round(build_s, 1), "memory_gb": round(max(run_gb, build_gb), 2),
              **{name: value for name, value in origin().items() if name in ("git_commit", "uncommitted", "created")}}  # fmt: skip

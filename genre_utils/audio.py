@@ -31,11 +31,7 @@ def _check_file(path: Path) -> None:
 
 
 def load_audio(
-    path: str | Path,
-    *,
-    rate_hz: int | None = None,
-    offset_s: float = 0.0,
-    duration_s: float | None = None,
+    path: str | Path, *, rate_hz: int | None = None, offset_s: float = 0.0, duration_s: float | None = None
 ) -> tuple[np.ndarray, int]:
     """Decode `path` (WAV, AU, FLAC, Ogg, MP3 and whatever else libsndfile reads) to one channel.
 
@@ -66,16 +62,13 @@ def load_audio(
     """
     path = Path(path)
     if offset_s < 0 or (duration_s is not None and duration_s <= 0):
-        raise AudioError(
-            f"cannot read {path} from {offset_s} s for {duration_s} s: use a start >= 0, length > 0"
-        )
+        raise AudioError(f"cannot read {path} from {offset_s} s for {duration_s} s: use a start >= 0, length > 0")
     _check_file(path)
     try:
         with sf.SoundFile(path) as file:
             own_hz = file.samplerate
-            start = round(offset_s * own_hz)
-            if start:
-                file.seek(min(start, file.frames))
+            if offset_s:
+                file.seek(min(round(offset_s * own_hz), file.frames))
             frames = -1 if duration_s is None else round(duration_s * own_hz)
             samples = file.read(frames, dtype="float32", always_2d=True)
     except PermissionError as error:
@@ -95,23 +88,13 @@ def load_audio(
     if not np.isfinite(samples).all():
         raise AudioError(f"{path} holds NaN or infinite samples: export it again as 16-bit PCM.")
     if whole and np.abs(samples).max() < SILENT_PEAK:
-        raise AudioError(
-            f"{path} is silent from beginning to end: replace it, or leave the clip out by name."
-        )
-    wave = samples.mean(axis=1, dtype=np.float32)
-    if rate_hz is None or rate_hz == own_hz:
-        return wave, own_hz
-    return resample(wave, own_hz, rate_hz), rate_hz
+        raise AudioError(f"{path} is silent from beginning to end: replace it, or leave the clip out by name.")
+    rate_hz = rate_hz or own_hz
+    return resample(samples.mean(axis=1, dtype=np.float32), own_hz, rate_hz), rate_hz
 
 
 def resample(wave: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:
-    """`wave`, shape (..., n), at another rate: soxr's high-quality band-limited filter, along the last axis.
-
-    Raises
-    ------
-    AudioError
-        If a rate is not positive.
-    """
+    """`wave`, shape (..., n), at another positive rate: soxr's high-quality band-limited filter, along the last axis."""
     if from_hz <= 0 or to_hz <= 0:
         raise AudioError(f"cannot resample from {from_hz} Hz to {to_hz} Hz: rates must be positive")
     wave = np.asarray(wave, dtype=np.float32)
@@ -122,22 +105,11 @@ def resample(wave: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:
     return librosa.resample(wave, orig_sr=from_hz, target_sr=to_hz, res_type="soxr_hq").astype(np.float32)
 
 
-def encode_mp3(wave: np.ndarray, rate_hz: int, *, compression: float = 0.7) -> bytes:
-    """`wave`, shape (n,), full scale = 1, as a small MP3 file for a player in a page.
+def encode_mp3(wave: np.ndarray, rate_hz: int) -> bytes:
+    """`wave`, shape (n,), full scale = 1, as a small MP3 file, which plays in every browser.
 
-    Parameters
-    ----------
-    compression : float
-        libsndfile's level, from 0 (largest, best) to 1 (smallest).
-
-    Raises
-    ------
-    AudioError
-        If `wave` is empty, not one-dimensional, or not finite.
-
-    Notes
-    -----
-    MP3 plays in every browser. A rate the format does not define is resampled to the next one up.
+    A rate the format does not define is resampled to the next one up. An empty `wave`, or one that is not finite, is an
+    AudioError.
     """
     wave = np.asarray(wave, dtype=np.float32)
     if wave.ndim != 1 or not wave.size or not np.isfinite(wave).all():
@@ -146,15 +118,8 @@ def encode_mp3(wave: np.ndarray, rate_hz: int, *, compression: float = 0.7) -> b
         nearest = next((rate for rate in MP3_RATES_HZ if rate > rate_hz), MP3_RATES_HZ[-1])
         wave, rate_hz = resample(wave, rate_hz, nearest), nearest
     buffer = io.BytesIO()
-    sf.write(
-        buffer,
-        np.clip(wave, -1.0, 1.0),
-        rate_hz,
-        format="MP3",
-        subtype="MPEG_LAYER_III",
-        compression_level=compression,
-        bitrate_mode="VARIABLE",
-    )
+    settings = {"format": "MP3", "subtype": "MPEG_LAYER_III", "compression_level": 0.7, "bitrate_mode": "VARIABLE"}
+    sf.write(buffer, np.clip(wave, -1.0, 1.0), rate_hz, **settings)
     return buffer.getvalue()
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
-import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -14,21 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from genre_utils.errors import CacheError
-from genre_utils.paths import cache_dir
+from genre_utils.paths import cache_dir, write_whole
 
 
 class Cache:
-    """Arrays on disk, each named by a hash of what it was made from and carrying its own checksum.
+    """Arrays on disk (in ``data/cache``), each named by a hash of what it was made from and carrying its own checksum.
 
-    Parameters
-    ----------
-    folder : Path, optional
-        By default ``data/cache`` (see :func:`genre_utils.paths.cache_dir`).
-
-    Notes
-    -----
     An entry is a plain ``.npy`` file followed by the SHA-256 of its bytes (``numpy.load`` ignores the tail).
-    Entries are written under another name and renamed, so an interrupted or parallel run leaves no half entry.
+    Entries are written whole or not at all, so an interrupted or parallel run leaves no half entry.
     """
 
     def __init__(self, folder: str | Path | None = None):
@@ -54,28 +45,13 @@ class Cache:
         return np.load(io.BytesIO(content[:-32]), allow_pickle=False)
 
     def put(self, kind: str, key: dict, array: np.ndarray) -> None:
-        """Store `array` (no object arrays) under `key`.
-
-        Raises
-        ------
-        CacheError
-            If the folder cannot be written or the disk is full; nothing half-written stays behind.
-        """
+        """Store `array` (no object arrays) under `key`; a CacheError if that cannot be done, and nothing stays behind."""
         buffer = io.BytesIO()
         np.save(buffer, array, allow_pickle=False)
         content = buffer.getvalue()
-        path = self.path(kind, key)
-        temporary = None
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".part-")
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.write(hashlib.sha256(content).digest())
-            os.replace(temporary, path)
+            write_whole(self.path(kind, key), content + hashlib.sha256(content).digest())
         except OSError as error:
-            if temporary is not None:
-                Path(temporary).unlink(missing_ok=True)
             raise self._trouble("write", error) from error
 
     def get_or_make(self, kind: str, key: dict, make: Callable[[], np.ndarray]) -> np.ndarray:

@@ -21,27 +21,14 @@ def device_line() -> str:
 
     device = default_device()
     name = torch.cuda.get_device_name() if device == "cuda" else f"{cores()} cores"
-    versions = f"torch {torch.__version__}, torchaudio {torchaudio.__version__}, transformers {transformers.__version__}"
+    versions = ", ".join(f"{package.__name__} {package.__version__}" for package in (torch, torchaudio, transformers))
     return f"{device} ({name}) · Python {platform.python_version()} · {versions}"
 
 
 def begin(profile: str, seed: object, **options: str) -> Identity:
     """Check the parameters of a chapter, set the style of its figures, and quieten the libraries.
 
-    Parameters
-    ----------
-    profile, seed, **options
-        As in :func:`genre_utils.identity.identity`: those of the chapter's parameters cell.
-
-    Returns
-    -------
-    Identity
-        The run: its profile with the options in it, its seed, and where its files lie.
-
-    Raises
-    ------
-    ProfileError
-        If one of them does not exist; the message lists those that do.
+    Parameters and errors are those of :func:`genre_utils.identity.identity`, which makes the run that is returned.
     """
     from threadpoolctl import threadpool_limits
     from transformers.utils import logging as transformers_logging

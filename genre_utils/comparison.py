@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -19,16 +19,9 @@ from genre_utils.records import TITLES, RunCard, own_cards, recorded_cards
 
 @dataclass(frozen=True)
 class Predictions:
-    """Several cards on one test set, in one order of clips.
+    """Several cards on one test set, in one order of clips: labels and predicted classes (n,), scores (n, k).
 
-    Attributes
-    ----------
-    ids : tuple of str, length n
-    y : ndarray of int, shape (n,)
-    predicted : dict of ndarray of int, shape (n,)
-    probabilities : dict of ndarray, shape (n, k)
-    artists : list of str, length n, or None
-        For clustered intervals; None where the corpus knows none.
+    The artists are None where the corpus knows none.
     """
 
     ids: tuple[str, ...]
@@ -53,51 +46,41 @@ def aligned(cards: Mapping[str, RunCard]) -> Predictions:
         If two cards were scored on different clips, labels or corpora: comparing them would repeat the
         study's mistake.
     """
-    items = list(cards.items())
-    if not items:
+    if not cards:
         raise RunError("there is nothing to compare: run chapters 2, 4 and 5 first")
-    first_name, first = items[0]
+    first_name, first = next(iter(cards.items()))
     truth = {row.clip: row.genre for row in first.predictions}
-    for name, card in items[1:]:
-        other = {row.clip: row.genre for row in card.predictions}
-        if other == truth and (card.corpus.name, card.genres) == (first.corpus.name, first.genres):
-            continue
-        common = len(truth.keys() & other.keys())
-        raise RunError(
-            f"{first_name} and {name} were not scored on the same test clips of the same corpus: {len(truth)} of "
-            f"{first.corpus.name} and {len(other)} of {card.corpus.name}, {common} in common. "
-            "Run both chapters again with one profile."
-        )
-    place = {name: {clip: i for i, clip in enumerate(card.ids)} for name, card in items}
-    order = {name: [place[name][clip] for clip in first.ids] for name, _ in items}
+    order = {}
+    for name, card in cards.items():
+        place = {row.clip: i for i, row in enumerate(card.predictions)}
+        labels = {row.clip: row.genre for row in card.predictions}
+        if labels != truth or (card.corpus.name, card.genres) != (first.corpus.name, first.genres):
+            raise RunError(
+                f"{first_name} and {name} were not scored on the same test clips of the same corpus: {len(truth)} of "
+                f"{first.corpus.name} and {len(labels)} of {card.corpus.name}, {len(truth.keys() & labels.keys())} in "
+                "common. Run both chapters again with one profile."
+            )
+        order[name] = [place[clip] for clip in first.ids]
     return Predictions(
         ids=first.ids,
         y=first.y,
         genres=tuple(first.genres),
-        predicted={name: card.predicted[order[name]] for name, card in items},
-        probabilities={name: card.probabilities[order[name]] for name, card in items},
+        predicted={name: card.predicted[order[name]] for name, card in cards.items()},
+        probabilities={name: card.probabilities[order[name]] for name, card in cards.items()},
         artists=first.artists,
     )
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Cards of one corpus, split, set of genres, backbone and protocol.
+    """Cards of one corpus, split, set of genres, backbone and protocol."""
 
-    Attributes
-    ----------
-    runs : dict
-        Approach -> its cards by seed, in the order of :data:`genre_utils.records.TITLES`. Those that need no backbone
-        stand beside every backbone.
-    place : str
-        Folder or file they come from.
-    made_here : frozenset of (approach, seed)
-        Which of them were run on this machine, not recorded with the book.
-    """
-
+    #: Approach -> its cards by seed, in the order of :data:`genre_utils.records.TITLES`.
     runs: Mapping[str, Sequence[RunCard]]
+    #: Folder or file they come from.
     place: str = ""
-    made_here: frozenset = field(default=frozenset(), repr=False)
+    #: (approach, seed) -> the card that comes with the book: the one in `runs`, or the twin of one that was made here.
+    recorded: Mapping[tuple[str, int], RunCard] = field(default_factory=dict, repr=False)
 
     @cached_property
     def first(self) -> RunCard:
@@ -184,11 +167,29 @@ class Comparison:
         """Which cards of `seed` were run here and which are recorded ones, in a sentence for the page."""
         sentences = []
         for here, words in ((True, "from this run"), (False, "recorded earlier, with the book")):
-            cards = [c for a, c in self.of_seed(seed).items() if ((a, seed) in self.made_here) == here]
+            found = self.of_seed(seed).items()
+            cards = [card for a, card in found if (card is not self.recorded.get((a, seed))) == here]
             if cards:
                 titles, dates = ", ".join(card.title for card in cards), sorted({card.created[:10] for card in cards})
                 sentences.append(f"{titles}: {words} ({' to '.join(dict.fromkeys((dates[0], dates[-1])))})")
         return "; ".join(sentences)
+
+    def against_recorded(self, seed: int) -> pd.DataFrame:
+        """One row for each approach that ran here and has a recorded twin on the same clips: both accuracies, how many
+        clips are judged otherwise, and whether that is more than chance (exact McNemar test of which run is right)."""
+        rows = {}
+        for approach, card in self.of_seed(seed).items():
+            twin = self.recorded.get((approach, seed), card)
+            if twin is card or set(twin.ids) != set(card.ids):
+                continue
+            both = aligned({"here": card, "recorded": twin})
+            rows[card.title] = {
+                "this run": str(card.accuracy),
+                "recorded": str(twin.accuracy),
+                "clips judged otherwise": f"{(both.predicted['here'] != both.predicted['recorded']).sum()} of {self.n}",
+                "p": evaluation.mcnemar(*both.right.values())["p"],
+            }
+        return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def comparisons(cards: Iterable[RunCard], place: str = "") -> list[Comparison]:
@@ -212,52 +213,33 @@ def recorded_comparisons() -> list[Comparison]:
 
 
 def of_run(run: Identity) -> Comparison:
-    """All seeds of `run`: the records made here and, for approaches and seeds not run here, those that come with the book.
+    """All seeds of `run`: the records made here and, for approaches and seeds not run here, those of the book.
 
     Raises
     ------
     RunError
         If there is none, or if they are of more than one network under one name.
     """
-    recorded = [card for card in recorded_cards().get(f"book/results/{run.profile.name}", ()) if card.is_of(run)]
-    own = [card for card in own_cards() if card.is_of(run)]
-    found = {(card.approach, card.seed): card for card in [*recorded, *own]}  # what ran here wins
-    groups = comparisons(found.values(), f"book/results/{run.profile.name}")
+    place = f"book/results/{run.profile.name}"
+    recorded = {(card.approach, card.seed): card for card in recorded_cards().get(place, ()) if card.is_of(run)}
+    own = {(card.approach, card.seed): card for card in own_cards() if card.is_of(run)}
+    groups = comparisons((recorded | own).values(), place)  # what ran here wins
     if not groups:
-        raise RunError(f"there is no record of the run ({run}): run chapters 2, 4 and 5 first, for example with\n    {command(run)}")
-    if len(groups) > 1:
-        told = "; ".join(f"{', '.join(one.runs)}: {one.n} clips, {one.split}, {one.first.created[:10]}" for one in groups)
         raise RunError(
-            f"the records of the run ({run}) cannot be compared with each other, since their test clips or the weights of "
-            f"their backbone differ ({told}). Run its chapters 2, 4 and 5 again:\n    {command(run)}"
+            f"there is no record of the run ({run}): run chapters 2, 4 and 5 first, for example with\n"
+            f"    {command(run)}"
         )
-    return Comparison(groups[0].runs, groups[0].place, frozenset((card.approach, card.seed) for card in own))
+    if len(groups) > 1:
+        each = (f"{', '.join(one.runs)}: {one.n} clips, {one.split}, {one.first.created[:10]}" for one in groups)
+        raise RunError(
+            f"the records of the run ({run}) cannot be compared with each other, since their test clips or the weights "
+            f"of their backbone differ ({'; '.join(each)}). Run its chapters 2, 4 and 5 again:\n    {command(run)}"
+        )
+    return replace(groups[0], recorded=recorded)
 
 
 def command(run: Identity) -> str:
     """The command line that makes the records of `run`."""
-    options = " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in run.parameters().items() if value not in ("", 0))
+    chosen = {name: str(value) for name, value in run.parameters().items() if value not in ("", 0)}
+    options = " ".join(f"--{name} {shlex.quote(value)}" for name, value in chosen.items())
     return f"python -m genre_utils run {options} --chapters 2,4,5"
-
-
-def against_recorded(run: Identity) -> pd.DataFrame:
-    """One row for each approach that ran here and has a recorded twin on the same clips: both accuracies, how many clips
-    are judged otherwise, and whether that is more than chance (exact McNemar test of which run is right)."""
-
-    def of_seed(cards: Iterable[RunCard]) -> dict[str, RunCard]:
-        return {card.approach: card for card in cards if card.seed == run.seed and card.is_of(run)}
-
-    here, then = of_seed(own_cards()), of_seed(recorded_cards().get(f"book/results/{run.profile.name}", ()))
-    rows = {}
-    for approach in (name for name in TITLES if name in here and name in then):
-        pair = {"here": here[approach], "recorded": then[approach]}
-        if set(pair["here"].ids) != set(pair["recorded"].ids):
-            continue
-        both = aligned(pair)
-        rows[here[approach].title] = {
-            "this run": str(here[approach].accuracy),
-            "recorded": str(then[approach].accuracy),
-            "clips judged otherwise": f"{(both.predicted['here'] != both.predicted['recorded']).sum()} of {len(both.ids)}",
-            "p": evaluation.mcnemar(*both.right.values())["p"],
-        }
-    return pd.DataFrame.from_dict(rows, orient="index")

@@ -10,7 +10,7 @@ WRONG = 0.05
 
 
 def cores() -> int:
-    """How many cores this process may use: those it is bound to, and no more than ``OMP_NUM_THREADS`` if that is set."""
+    """How many cores this process may use: those it is bound to, but no more than ``OMP_NUM_THREADS``."""
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     limit = os.environ.get("OMP_NUM_THREADS", "")
     return min(bound, int(limit)) if limit.isdigit() and int(limit) else bound
@@ -24,13 +24,10 @@ def default_device() -> str:
 
 
 def precision_of(device=None, model=None) -> str:
-    """Fastest safe arithmetic of `device` (this machine's, if None) for `model`.
+    """Fastest safe arithmetic of `device` (this machine's, if None) for `model`: "bf16", "fp16" or "fp32".
 
-    Returns
-    -------
-    {"bf16", "fp16", "fp32"}
-        "bf16" where the hardware has it, unless it is a processor that gets one of the model's grouped convolutions
-        wrong (see :func:`bf16_error`); "fp16" on older GPUs.
+    "bf16" where the hardware has it, unless it is a processor that gets one of the model's grouped convolutions wrong
+    (see :func:`bf16_error`); "fp16" on older GPUs.
     """
     import torch
 

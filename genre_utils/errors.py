@@ -1,5 +1,14 @@
 """Every error a reader may meet. Each message names what was wrong, where, and what to do about it."""
 
+import difflib
+from collections.abc import Iterable
+
+
+def did_you_mean(word: object, known: Iterable[str]) -> str:
+    """The end of a message about a word that is none of the `known`: the nearest of them, if one is near."""
+    near = difflib.get_close_matches(str(word), list(known), n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
 
 class GenreError(Exception):
     """Base class: the command line prints the message and exits 2, without a traceback."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 from scipy.stats import t
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+from sklearn.metrics import confusion_matrix
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
@@ -18,20 +17,15 @@ from statsmodels.stats.proportion import proportion_confint
 from genre_utils.profiles import GENRES
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
+#: Artist of each clip, or None.
+Groups = Sequence | np.ndarray | None
 
 
 @dataclass(frozen=True)
 class Interval:
     """A figure with its 95 % interval.
 
-    Attributes
-    ----------
-    value, low, high : float
-        As fractions (0.75 is 75 %), ``low <= high``.
-    n : int
-        Number of clips the figure rests on.
-    method : str
-        How the interval was made, in words.
+    All three are fractions (0.75 is 75 %), ``low <= high``; it rests on `n` clips; `method` says how it was made.
     """
 
     value: float
@@ -89,123 +83,78 @@ def confusion(y: np.ndarray, p: np.ndarray, n_genres: int = len(GENRES)) -> np.n
     return confusion_matrix(*_checked(y, p), labels=np.arange(n_genres))
 
 
-def wilson(correct: int, n: int) -> Interval:
-    """Wilson's 95 % score interval of a proportion (E. B. Wilson, JASA 22, 1927).
-
-    Raises
-    ------
-    ValueError
-        Unless ``0 <= correct <= n`` and ``n > 0``.
-    """
+def wilson(correct: float, n: float) -> Interval:
+    """Wilson's 95 % score interval of a proportion (E. B. Wilson, JASA 22, 1927), ``0 <= correct <= n``, ``n > 0``."""
     if n <= 0 or not 0 <= correct <= n:
         raise ValueError(f"{correct} of {n} is not a proportion")
-    low, high = proportion_confint(int(correct), int(n), alpha=0.05, method="wilson")
-    # At 0 and at n the formula touches the value up to rounding.
-    value = correct / n
-    return Interval(value, min(float(low), value), max(float(high), value), int(n), "Wilson 95 %")
+    value, low, high = map(float, _in_order(correct / n, *proportion_confint(correct, n, method="wilson")))
+    return Interval(value, low, high, round(n), "Wilson 95 %")
+
+
+def _in_order(value, low, high) -> tuple:
+    """Values and bounds as they are, but 0 [0, 1] where they are NaN, and no bound on the wrong side by rounding."""
+    value = np.nan_to_num(value)
+    return value, np.minimum(np.nan_to_num(low), value), np.maximum(np.nan_to_num(high, nan=1.0), value)
 
 
 def f1_interval(hits: float, false_alarms: float, misses: float) -> Interval:
     """F1 of one genre with a 95 % interval that does not collapse where no error was seen.
 
     F1 is 2 J / (1 + J) of J = hits / (hits + false alarms + misses), a proportion (D. Hand, P. Christen and
-    N. Kirielle, "F*", Machine Learning 110, 2021), so Wilson's interval of J is carried over.
-
-    Raises
-    ------
-    ValueError
-        If all three are zero: a genre that neither occurs nor is predicted has no F1.
+    N. Kirielle, "F*", Machine Learning 110, 2021), so Wilson's interval of J is carried over. A genre that neither
+    occurs nor is predicted has no F1: a ValueError, as from :func:`wilson`.
     """
-    union = float(hits + false_alarms + misses)
-    if union <= 0:
-        raise ValueError("a genre that neither occurs nor is predicted has no F1")
-    share = hits / union
-    low, high = proportion_confint(float(hits), union, alpha=0.05, method="wilson")
-    low, high = (2 * j / (1 + j) for j in (min(float(low), share), max(float(high), share)))
-    return Interval(2 * share / (1 + share), low, high, round(union), "Wilson 95 % of F*")
+    share = wilson(hits, hits + false_alarms + misses)
+    value, low, high = (2 * j / (1 + j) for j in (share.value, share.low, share.high))
+    return Interval(value, low, high, share.n, "Wilson 95 % of F*")
 
 
-def resamples(
-    n_clips: int, groups: Sequence | np.ndarray | None, n: int, seed: int = 0
-) -> tuple[np.ndarray, str]:
+def resamples(n_clips: int, groups: Groups, n: int, seed: int = 0) -> tuple[np.ndarray, str]:
     """How often each clip (or, with `groups`, each artist) is drawn: (n, n_clips) int, and what was drawn in words."""
-    if groups is None:
-        codes, what = np.arange(n_clips), "clips"
-    else:
-        if len(groups) != n_clips:
-            raise ValueError(f"{len(groups)} groups for {n_clips} clips")
-        codes = pd.factorize(np.asarray(groups, dtype=object))[0]
-        what = f"{codes.max() + 1} artists"
+    if groups is not None and len(groups) != n_clips:
+        raise ValueError(f"{len(groups)} groups for {n_clips} clips")
+    codes = np.arange(n_clips) if groups is None else pd.factorize(np.asarray(groups, dtype=object))[0]
     n_groups = int(codes.max()) + 1
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=n)
+    drawn = np.random.default_rng(seed).multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=n)
+    what = "clips" if groups is None else f"{n_groups} artists"
     return drawn[:, codes], f"bootstrap over {what}, {n} draws"
 
 
-def _percentiles(draws: np.ndarray) -> tuple[float, float]:
-    low, high = np.nanpercentile(draws, [2.5, 97.5])
-    return float(low), float(high)
-
-
-def bootstrap(
-    metric: Metric,
-    y: np.ndarray,
-    p: np.ndarray,
-    groups: Sequence | np.ndarray | None = None,
-    n: int = 2000,
-    seed: int = 0,
-) -> Interval:
+def bootstrap(metric: Metric, y: np.ndarray, p: np.ndarray, groups: Groups = None, n: int = 2000) -> Interval:
     """95 % percentile bootstrap interval of ``metric(y, p)``.
 
-    Parameters
-    ----------
-    metric : callable
-        Takes labels and predictions, both shape (n_clips,), and returns a number.
-    groups : sequence, optional
-        Artist of each clip. Clips of one artist are alike, so whole artists are drawn instead of clips:
-        the interval is wider, and honest.
-    n : int
-        Number of resamples.
+    `metric` takes labels and predictions, both shape (n_clips,), and returns a number. If `groups` names the artist of
+    each clip, whole artists are drawn instead of clips, since clips of one artist are alike: the interval is wider, and
+    honest.
     """
     y, p = _checked(y, p)
-    counts, method = resamples(len(y), groups, n, seed)
-    order = np.arange(len(y))
-    draws = [metric(y[chosen], p[chosen]) for chosen in (np.repeat(order, row) for row in counts)]
-    value = float(metric(y, p))
-    low, high = _percentiles(np.asarray(draws))
-    return Interval(value, low, high, len(y), method)
+    counts, method = resamples(len(y), groups, n)
+    draws = [metric(np.repeat(y, row), np.repeat(p, row)) for row in counts]
+    low, high = np.nanpercentile(draws, [2.5, 97.5])
+    return Interval(float(metric(y, p)), float(low), float(high), len(y), method)
 
 
-def difference(
-    metric: Metric,
-    y: np.ndarray,
-    p_a: np.ndarray,
-    p_b: np.ndarray,
-    groups: Sequence | np.ndarray | None = None,
-    n: int = 2000,
-    seed: int = 0,
-) -> Interval:
+def difference(metric: Metric, y: np.ndarray, p_a: np.ndarray, p_b: np.ndarray, groups: Groups = None) -> Interval:
     """Interval of ``metric(y, p_a) - metric(y, p_b)`` on the same clips: each draw scores both."""
     y, p_a = _checked(y, p_a)
     _, p_b = _checked(y, p_b)
-    index = np.arange(len(y))
 
     def gap(_: np.ndarray, chosen: np.ndarray) -> float:
         return metric(y[chosen], p_a[chosen]) - metric(y[chosen], p_b[chosen])
 
-    paired = bootstrap(gap, y, index, groups, n, seed)
-    return Interval(paired.value, paired.low, paired.high, len(y), "paired " + paired.method)
+    paired = bootstrap(gap, y, np.arange(len(y)), groups)
+    return replace(paired, method=f"paired {paired.method}")
 
 
 def over_seeds(
     hits: np.ndarray,
     other: np.ndarray | None = None,
-    groups: Sequence | np.ndarray | None = None,
+    groups: Groups = None,
     n: int = 2000,
     seed: int = 0,
     level: float = 0.95,
 ) -> Interval:
-    """Accuracy of several seeds on one test set, or the difference of two approaches, with both sources of luck.
+    """Mean of `hits`, or of ``hits - other``, over several seeds on one test set, with both sources of luck.
 
     Each bootstrap draw takes seeds *and* clips (whole artists, if `groups` names them) with replacement, so that the
     interval holds for another seed on other clips of the same kind. With k seeds it is too narrow by about
@@ -222,11 +171,6 @@ def over_seeds(
     level : float
         Of the interval. For m comparisons at once, ``1 - 0.05 / m`` makes all of them right together with at least 95 %
         (Bonferroni); it takes more draws.
-
-    Returns
-    -------
-    Interval
-        Of the mean of `hits`, or of ``hits - other``.
 
     Raises
     ------
@@ -256,17 +200,8 @@ def over_splits(scores: Sequence[float] | np.ndarray, n_train: int, n_test: int)
     The variance is multiplied by ``1 / J + n_test / n_train`` instead of ``1 / J`` for J splits
     (C. Nadeau and Y. Bengio, Machine Learning 52, 2003).
 
-    Parameters
-    ----------
-    scores : sequence of float, shape (J,)
-        Accuracies, or paired differences of them.
-    n_train, n_test : int
-        Clips a split trains and tests on.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than two scores.
+    `scores`, shape (J,), are accuracies or paired differences of them; a split trains on `n_train` clips and tests on
+    `n_test`. Fewer than two scores are a ValueError.
     """
     scores = np.asarray(scores, dtype=float)
     if scores.ndim != 1 or len(scores) < 2:
@@ -277,12 +212,7 @@ def over_splits(scores: Sequence[float] | np.ndarray, n_train: int, n_test: int)
 
 
 def per_genre(
-    y: np.ndarray,
-    p: np.ndarray,
-    genres: Sequence[str] = GENRES,
-    groups: Sequence | np.ndarray | None = None,
-    n: int = 2000,
-    seed: int = 0,
+    y: np.ndarray, p: np.ndarray, genres: Sequence[str] = GENRES, groups: Groups = None, n: int = 2000
 ) -> pd.DataFrame:
     """Precision, recall and F1 of each genre, with 95 % intervals.
 
@@ -296,104 +226,56 @@ def per_genre(
     """
     y, p = _checked(y, p)
     k = len(genres)
-    precision, recall, f1, support = precision_recall_fscore_support(
-        y, p, labels=np.arange(k), zero_division=0
-    )
     matrix = confusion(y, p, k)
-    counts, _ = resamples(len(y), groups, n, seed)
+    hits, named, support = np.diag(matrix), matrix.sum(axis=0), matrix.sum(axis=1)
+    counts, _ = resamples(len(y), groups, n)
     cell = np.zeros((len(y), k * k))
     cell[np.arange(len(y)), y * k + p] = 1
-    f1_draws = f1_of_confusion((counts @ cell).reshape(n, k, k))
-    rows = []
-    for i, genre in enumerate(genres):
-        row: dict[str, object] = {"genre": genre}
-        bounds = {
-            "precision": (precision[i], _proportion(matrix[i, i], matrix[:, i].sum())),
-            "recall": (recall[i], _proportion(matrix[i, i], matrix[i].sum())),
-            "f1": (f1[i], _f1_bounds(f1_draws[:, i], f1[i])),
+    draws = pd.DataFrame(f1_of_confusion((counts @ cell).reshape(n, k, k)))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = {
+            "precision": (hits / named, *proportion_confint(hits, named, method="wilson")),
+            "recall": (hits / support, *proportion_confint(hits, support, method="wilson")),
+            "f1": (f1_of_confusion(matrix), draws.quantile(0.025), draws.quantile(0.975)),
         }
-        for name, (value, (low, high)) in bounds.items():
-            row |= {name: float(value), f"{name}_low": low, f"{name}_high": high}
-        rows.append(row | {"support": int(support[i])})
-    return pd.DataFrame(rows)
-
-
-def _proportion(correct: int, total: int) -> tuple[float, float]:
-    if total == 0:
-        return 0.0, 1.0
-    interval = wilson(int(correct), int(total))
-    return interval.low, interval.high
-
-
-def _f1_bounds(draws: np.ndarray, value: float) -> tuple[float, float]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # all NaN: the genre occurs in no draw
-        low, high = _percentiles(draws)
-    if np.isnan(low):
-        return 0.0, 1.0
-    return min(low, float(value)), max(high, float(value))
+    columns = {"genre": list(genres)}
+    for name, score in found.items():
+        columns[name], columns[f"{name}_low"], columns[f"{name}_high"] = _in_order(*score)
+    return pd.DataFrame(columns | {"support": support})
 
 
 def mcnemar(a_right: np.ndarray, b_right: np.ndarray) -> dict[str, float]:
     """Exact McNemar test of two approaches scored on the same clips.
 
-    Parameters
-    ----------
-    a_right, b_right : ndarray of bool, shape (n,)
-        Whether each clip was classified correctly.
-
-    Returns
-    -------
-    dict
-        ``b``: clips only A got right; ``c``: clips only B got right; ``p``: two-sided exact p-value
-        (Q. McNemar, Psychometrika 12, 1947; the binomial form).
+    `a_right` and `b_right`, bool (n,), say whether each clip was classified correctly. Of the result, ``b`` counts the
+    clips only A got right, ``c`` those only B got right, and ``p`` is the two-sided exact p-value (Q. McNemar,
+    Psychometrika 12, 1947; the binomial form).
     """
     a_right, b_right = (np.asarray(x, dtype=bool) for x in _checked(a_right, b_right))
     b, c = int((a_right & ~b_right).sum()), int((~a_right & b_right).sum())
-    both, neither = int((a_right & b_right).sum()), int((~a_right & ~b_right).sum())
-    p = statsmodels_mcnemar([[both, b], [c, neither]], exact=True).pvalue if b + c else 1.0
-    return {"b": b, "c": c, "p": min(1.0, float(p))}
-
-
-def holm(pvalues: Sequence[float] | Mapping[str, float]):
-    """P-values adjusted for multiple comparisons (S. Holm, Scand. J. Stat. 6, 1979), in the given order.
-
-    A mapping comes back as a dict with the same keys, a sequence as an ndarray.
-    """
-    values = list(pvalues.values()) if isinstance(pvalues, Mapping) else list(pvalues)
-    adjusted = multipletests(values, method="holm")[1] if values else np.array([])
-    if isinstance(pvalues, Mapping):
-        return dict(zip(pvalues, map(float, adjusted), strict=True))
-    return adjusted
+    return {"b": b, "c": c, "p": float(statsmodels_mcnemar([[0, b], [c, 0]], exact=True).pvalue)}
 
 
 def pairwise_mcnemar(right: Mapping[str, np.ndarray]) -> pd.DataFrame:
     """McNemar test of every pair: columns ``a, b, only_a, only_b, p, p_holm``.
 
-    `right` maps the name of an approach to its (n,) hits on one common test set.
+    `right` maps the name of an approach to its (n,) hits on one common test set. ``p_holm`` is adjusted for the number
+    of pairs (S. Holm, Scand. J. Stat. 6, 1979).
     """
-    rows = []
-    for a, b in combinations(right, 2):
-        test = mcnemar(right[a], right[b])
-        rows.append({"a": a, "b": b, "only_a": test["b"], "only_b": test["c"], "p": test["p"]})
+    rows = [(a, b, *mcnemar(right[a], right[b]).values()) for a, b in combinations(right, 2)]
     table = pd.DataFrame(rows, columns=["a", "b", "only_a", "only_b", "p"])
-    return table.assign(p_holm=holm(table["p"]))
+    return table.assign(p_holm=multipletests(table["p"], method="holm")[1] if rows else table["p"])
 
 
 def calibration(probs: np.ndarray, y: np.ndarray, bins: int = 10) -> tuple[pd.DataFrame, float]:
     """Does a confidence of 80 % mean right four times in five?
 
-    Parameters
-    ----------
-    probs : ndarray, shape (n, k)
-    y : ndarray of int, shape (n,)
-    bins : int
-        Equally wide bins of the highest probability.
+    The highest of the probabilities `probs`, shape (n, k), is sorted into equally wide `bins`; `y` are the labels (n,).
 
     Returns
     -------
     table : DataFrame
-        Non-empty bins: ``low, high, n, confidence, accuracy, accuracy_low, accuracy_high`` (Wilson).
+        Non-empty bins: ``low, n, confidence, accuracy, accuracy_low, accuracy_high`` (Wilson).
     ece : float
         Expected calibration error: the mean gap between confidence and accuracy, weighted by clips
         (Guo et al., arXiv 1706.04599).
@@ -401,18 +283,13 @@ def calibration(probs: np.ndarray, y: np.ndarray, bins: int = 10) -> tuple[pd.Da
     probs, y = np.asarray(probs), np.asarray(y)
     if probs.ndim != 2 or y.shape != (len(probs),) or len(y) == 0:
         raise ValueError(f"expected (n, k) probabilities and (n,) labels, not {probs.shape} and {y.shape}")
-    confidence = probs.max(axis=1)
-    right = probs.argmax(axis=1) == y
-    bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
-    rows = []
-    for i in np.unique(bin_of):
-        inside = bin_of == i
-        hit = wilson(int(right[inside].sum()), int(inside.sum()))
-        rows.append((i / bins, (i + 1) / bins, hit.n, confidence[inside].mean(), hit.value, hit.low, hit.high))
-    names = ["low", "high", "n", "confidence", "accuracy", "accuracy_low", "accuracy_high"]
-    table = pd.DataFrame(rows, columns=names)
-    ece = float((table["n"] * (table["confidence"] - table["accuracy"]).abs()).sum() / len(y))
-    return table, ece
+    confidence, right = probs.max(axis=1), probs.argmax(axis=1) == y
+    low = np.minimum((confidence * bins).astype(int), bins - 1) / bins
+    grouped = pd.DataFrame({"low": low, "confidence": confidence, "right": right}).groupby("low", as_index=False)
+    table = grouped.agg(n=("right", "size"), confidence=("confidence", "mean"), accuracy=("right", "mean"))
+    bounds = proportion_confint(table["accuracy"] * table["n"], table["n"], method="wilson")
+    _, table["accuracy_low"], table["accuracy_high"] = _in_order(table["accuracy"], *bounds)
+    return table, float((table["n"] * (table["confidence"] - table["accuracy"]).abs()).sum() / len(y))
 
 
 def most_confident_errors(

@@ -120,11 +120,8 @@ def harmonic_percussive(
     harmonic = _running_median(magnitude, 31)
     percussive = _running_median(np.ascontiguousarray(magnitude.T), 31).T
     mask = librosa.util.softmask(harmonic, percussive, power=2.0, split_zeros=True)
-    other = librosa.util.softmask(percussive, harmonic, power=2.0, split_zeros=True)
-    return (
-        librosa.istft(spectrum * mask, length=len(wave)),
-        librosa.istft(spectrum * other, length=len(wave)),
-    )
+    tonal = librosa.istft(spectrum * mask, length=len(wave))
+    return tonal, wave - tonal  # the two masks add up to 1, and so do the two parts
 
 
 def clip_statistics(wave: np.ndarray, rate_hz: int) -> np.ndarray:
@@ -325,7 +322,7 @@ def frozen_states(
     *,
     key: dict | None = None,
     window_s: float | None = None,
-    batch_size: int = 8,
+    batch_size: int | None = None,
     bf16: bool | None = None,
     device: str | None = None,
     progress: bool = True,
@@ -343,8 +340,9 @@ def frozen_states(
     window_s : float, optional
         Feed the clip in windows of this length, in seconds; the pooling is over all of them. A rest
         shorter than a window is dropped, unless it is all there is.
-    batch_size : int
-        Windows per forward pass.
+    batch_size : int, optional
+        Windows per forward pass. By default 16 on a GPU, and 4 elsewhere: what more of them need does not fit a processor's
+        cache, and each then takes up to twice as long.
     bf16 : bool, optional
         Compute under bfloat16 autocast (part of the key). By default where the hardware has it and gets it right.
     device : str, optional
@@ -362,6 +360,7 @@ def frozen_states(
     window = round(window_s * backbone.rate_hz) if window_s else waves.shape[1]
     window = min(window, waves.shape[1])
     device = device or default_device()
+    batch_size = batch_size or (16 if device.startswith("cuda") else 4)
     bf16 = in_bf16(backbone, bf16, device)
     cache = Cache()
     base = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import re
@@ -10,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from genre_utils.errors import ProfileError
+from genre_utils.errors import ProfileError, did_you_mean
 from genre_utils.paths import runs_dir
 from genre_utils.profiles import GENRES, GTZAN_SPLITS, PROFILES, SPLITS, Profile
 from genre_utils.protocol import with_protocol
@@ -27,14 +26,9 @@ OPTIONS = CONCERNS["full"]
 
 @dataclass(frozen=True)
 class Identity:
-    """One run. Two runs with the same identity are the same run; all others never share a file.
+    """One run: a profile with its options in it, and the seed of the training (the split keeps its own).
 
-    Attributes
-    ----------
-    profile : Profile
-        With the options of the run in it.
-    seed : int
-        Of the training; the split keeps its own.
+    Two runs with the same identity are the same run; all others never share a file.
     """
 
     profile: Profile
@@ -42,7 +36,7 @@ class Identity:
 
     @property
     def about(self) -> dict[str, str]:
-        """What each part of the identity is: ``profile``, ``split``, ``backbone``, ``protocol``, ``genres``, ``seed``."""
+        """What each part of the identity is, in words."""
         p = self.profile
         return {
             "profile": p.name,
@@ -55,16 +49,15 @@ class Identity:
 
     def parameters(self, names=("profile", "seed", *OPTIONS)) -> dict:
         """What to write into the parameters cell of a chapter: "" stands for the profile's own."""
-        own, p = PROFILES[self.profile.name], self.profile
-        revision = f"@{p.backbone_revision}" if p.backbone_revision else ""
-        values = {
-            "profile": p.name,
-            "seed": self.seed,
-            "split": "" if p.split == own.split else p.split,
-            "backbone": "" if (p.backbone, p.backbone_revision) == (own.backbone, own.backbone_revision) else p.backbone + revision,
-            "protocol": "" if p.protocol == own.protocol else p.protocol,
-            "genres": "" if p.genres == own.genres else ",".join(p.genres),
-        }
+
+        def options(p: Profile) -> dict[str, str]:
+            revision = f"@{p.backbone_revision}" if p.backbone_revision else ""
+            backbone = p.backbone + revision
+            return {"split": p.split, "backbone": backbone, "protocol": p.protocol, "genres": ",".join(p.genres)}
+
+        own, chosen = options(PROFILES[self.profile.name]), options(self.profile)
+        values = {"profile": self.profile.name, "seed": self.seed}
+        values |= {name: "" if value == own[name] else value for name, value in chosen.items()}
         return {name: values[name] for name in names}
 
     def name(self, concerns=OPTIONS) -> str:
@@ -96,7 +89,7 @@ def _plain(text: str) -> str:
 def identity(
     profile: str = "mini", seed: object = 0, *, split: str = "", backbone: str = "", protocol: str = "", genres: str = ""
 ) -> Identity:
-    """The run that the parameters of a chapter or the options of the command line describe; "" is the profile's own.
+    """The run that the parameters of a chapter or the options of a command describe; "" is the profile's own.
 
     Parameters
     ----------
@@ -115,12 +108,15 @@ def identity(
         If one of them does not exist; the message lists those that do.
     """
     if profile not in PROFILES:
-        raise ProfileError(f"unknown profile {profile!r}: choose one of {', '.join(PROFILES)}.{_hint(profile, PROFILES)}")
+        hint = did_you_mean(profile, PROFILES)
+        raise ProfileError(f"unknown profile {profile!r}: choose one of {', '.join(PROFILES)}.{hint}")
     chosen = PROFILES[profile]
     if backbone:
         path = Path(backbone).expanduser()
         if not path.exists() and (backbone.startswith(("/", ".", "~")) or path.suffix == ".pt"):
-            raise ProfileError(f"there is no backbone at {path}: give a folder, a fairseq file, a Hub name, or 'shipped'")
+            raise ProfileError(
+                f"there is no backbone at {path}: give a folder, a fairseq file, a Hub name, or 'shipped'"
+            )
         name, _, revision = (str(path.resolve()), "", "") if path.exists() else backbone.partition("@")
         chosen = replace(chosen, backbone=name, backbone_revision=revision or None)
     if split:
@@ -134,16 +130,12 @@ def identity(
     return Identity(with_protocol(chosen, protocol), check_seed(seed))
 
 
-def _hint(word: object, known) -> str:
-    near = difflib.get_close_matches(str(word), list(known), n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""
-
-
 def _some_genres(text: str) -> tuple[str, ...]:
     words = [word.strip() for word in text.split(",") if word.strip()]
     for word in words:
         if word not in GENRES:
-            raise ProfileError(f"unknown genre {word!r}: choose some of {', '.join(GENRES)}.{_hint(word, GENRES)}")
+            hint = did_you_mean(word, GENRES)
+            raise ProfileError(f"unknown genre {word!r}: choose some of {', '.join(GENRES)}.{hint}")
     if len(set(words)) < 2:
         raise ProfileError(f"a classifier needs at least two genres, not {text!r}: for example genres=blues,jazz,rock")
     return tuple(genre for genre in GENRES if genre in words)
@@ -161,11 +153,12 @@ def check_seed(seed: object) -> int:
 
 
 def backbone_label(backbone: str, revision: str | None = None) -> str:
-    """What names a backbone in records and folders: of a local one its name and a digest of its files, never its path."""
+    """What names a backbone in records and folders: of a local one its name and a digest of it, never its path."""
     path = Path(backbone).expanduser()
     if backbone == "shipped" or not path.exists():
         return backbone + (f"@{revision}" if revision else "")
-    files = [path] if path.is_file() else sorted(f for f in path.iterdir() if f.suffix in (".json", ".safetensors", ".bin"))
+    inside = [path] if path.is_file() else sorted(path.iterdir())
+    files = [file for file in inside if file == path or file.suffix in (".json", ".safetensors", ".bin")]
     about = tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files)
     return f"{path.stem}-{_digest(about)[:8]}"
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import uuid
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -70,3 +72,16 @@ def recorded_dir() -> Path | None:
 def package_data(*parts: str) -> Path:
     """A file shipped inside the package."""
     return Path(__file__).resolve().parent.joinpath("data", *parts)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or, if that fails with an OSError, not at all; its folder is made if need be."""
+    part = path.with_name(f".part-{uuid.uuid4().hex}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(content)
+        os.replace(part, path)
+    except OSError:
+        with suppress(OSError):
+            part.unlink()
+        raise

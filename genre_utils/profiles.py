@@ -30,6 +30,8 @@ class Training:
         Epochs without a better validation accuracy (of whole clips) before training stops.
     window_s : float
         Length of the excerpts the model is fed, in seconds. A clip's score is the mean over its windows.
+    optimizer : {"adamw", "muon"}
+        See :class:`genre_utils.optimizers.Muon`.
     """
 
     epochs: int
@@ -40,6 +42,7 @@ class Training:
     weight_decay: float = 0.01
     patience: int = 10
     schedule: str = "linear"
+    optimizer: str = "adamw"
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ _MINI = Profile(
     clip_s=10.0,
     split="artist",
     backbone="shipped",
-    cnn=Training(epochs=36, batch_size=16, learning_rate=2e-3, window_s=2.0, patience=36),
+    cnn=Training(epochs=14, batch_size=16, learning_rate=1e-2, window_s=2.0, patience=14, optimizer="muon"),
     head_only=Training(epochs=60, batch_size=32, learning_rate=3e-3, window_s=5.0, patience=15),
     full=Training(epochs=6, batch_size=8, learning_rate=5e-4, window_s=3.0, patience=6),
     about="the synthetic corpus, rendered on this machine; it needs no network, GPU or data set",
@@ -123,6 +126,7 @@ PROFILES: dict[str, Profile] = {
         corpus="gtzan-mini",
         clips_per_genre=10,
         clip_s=30.0,
+        cnn=Training(epochs=36, batch_size=16, learning_rate=2e-3, window_s=2.0, patience=36),
         about="100 real GTZAN clips (the public mini subset), on a CPU",
     ),
     "gtzan": Profile(

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -26,10 +26,14 @@ _PACKAGES = (
 )  # fmt: skip
 
 
-class Stage(BaseModel):
-    """A timed part of a run. Memory is the peak of the process (RSS), and of the GPU where there is one."""
+class Strict(BaseModel):
+    """A part of a record: what it does not know is an error."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+class Stage(Strict):
+    """A timed part of a run. Memory is the peak of the process (RSS), and of the GPU where there is one."""
 
     name: str
     seconds: float = Field(ge=0)
@@ -37,10 +41,8 @@ class Stage(BaseModel):
     peak_gpu_mb: float | None = None
 
 
-class Cost(BaseModel):
+class Cost(Strict):
     """What a run cost: its stages and the number of parameters trained and held."""
-
-    model_config = ConfigDict(extra="forbid")
 
     stages: list[Stage] = []
     trainable_parameters: int | None = None
@@ -59,26 +61,27 @@ def versions() -> dict[str, str]:
     """Versions of Python and of the packages a result may depend on; those not installed are left out."""
     found = {"python": platform.python_version()}
     for name in _PACKAGES:
-        try:
+        with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
     return found
 
 
 def hardware() -> dict[str, Any]:
     """Processor, cores, memory and GPU of this machine (nothing that identifies it)."""
-    gpu = None
-    torch = sys.modules.get("torch")  # asked only if a model was run
-    if torch is not None and torch.cuda.is_available():
-        gpu = torch.cuda.get_device_name(0)
+    cuda = _cuda()
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
-        "gpu": gpu,
+        "gpu": cuda.get_device_name(0) if cuda else None,
         "system": f"{platform.system()} {platform.machine()}",
     }
+
+
+def _cuda():
+    """``torch.cuda`` where there is a GPU, asked only once a model was run."""
+    torch = sys.modules.get("torch")
+    return torch.cuda if torch is not None and torch.cuda.is_available() else None
 
 
 def _processor() -> str:
@@ -112,7 +115,7 @@ def _checkout() -> dict[str, Any]:
 
     commit = git("rev-parse", "HEAD") if root else None
     changed = git("status", "--porcelain", "--untracked-files=no") if commit else None
-    return {"git_commit": commit or None, "uncommitted": None if changed is None else bool(changed)}
+    return {"git_commit": commit, "uncommitted": None if changed is None else bool(changed)}
 
 
 class Stopwatch:
@@ -121,28 +124,24 @@ class Stopwatch:
     >>> watch = Stopwatch()
     >>> with watch.stage("train"):
     ...     pass
-    >>> watch.cost(trainable=10, total=20).stages[0].name
+    >>> watch.stages[0].name
     'train'
     """
 
-    def __init__(self, interval_s: float = 0.05) -> None:
+    def __init__(self) -> None:
         self.stages: list[Stage] = []
-        self._interval_s = interval_s
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Record the wall time and peak memory of the block, also when it raises."""
-        process, peak, done = psutil.Process(), [0], threading.Event()
+        process, done = psutil.Process(), threading.Event()
+        seen = [process.memory_info().rss]
 
         def sample() -> None:
-            while True:
-                peak[0] = max(peak[0], process.memory_info().rss)
-                if done.wait(self._interval_s):
-                    return
+            while not done.wait(0.05):
+                seen.append(process.memory_info().rss)
 
-        torch = sys.modules.get("torch")
-        cuda = torch.cuda if torch is not None and torch.cuda.is_available() else None
-        if cuda:
+        if cuda := _cuda():
             cuda.reset_peak_memory_stats()
         sampler = threading.Thread(target=sample, daemon=True)
         sampler.start()
@@ -153,16 +152,12 @@ class Stopwatch:
             seconds = time.perf_counter() - start
             done.set()
             sampler.join()
-            peak[0] = max(peak[0], process.memory_info().rss)
+            peak = max(*seen, process.memory_info().rss)
             self.stages.append(
                 Stage(
                     name=name,
                     seconds=round(seconds, 3),
-                    peak_memory_mb=round(peak[0] / 2**20, 1),
+                    peak_memory_mb=round(peak / 2**20, 1),
                     peak_gpu_mb=round(cuda.max_memory_allocated() / 2**20, 1) if cuda else None,
                 )
             )
-
-    def cost(self, trainable: int | None = None, total: int | None = None) -> Cost:
-        """The stages so far, with the parameters of the model."""
-        return Cost(stages=list(self.stages), trainable_parameters=trainable, total_parameters=total)

@@ -28,6 +28,7 @@ from genre_utils.errors import CheckpointError, GenreError, RunError
 from genre_utils.models.cnn import GenreCNN
 from genre_utils.models.saved import WEIGHTS, read_json, read_weights, save_model, write_json
 from genre_utils.models.sources import quiet_library
+from genre_utils.optimizers import Muon
 from genre_utils.profiles import Training
 from genre_utils.windows import WindowSet, mean_over_windows, softmax
 
@@ -332,11 +333,13 @@ def _train(model, train, val, training, seed, checkpoints: Path, progress, preci
     watcher, on_gpu = _Watcher(train, progress), default_device() == "cuda"
     if isinstance(model, GenreCNN):
         model.to(memory_format=torch.channels_last)
+    muon = Muon(model, training.learning_rate, training.weight_decay) if training.optimizer == "muon" else None
     with _quiet():
         set_seed(seed)
         trainer = _Trainer(
             model=model,
             args=_arguments(checkpoints, training, seed, precision),
+            optimizers=(muon, None),  # None: the library's AdamW, and the schedule of the arguments
             train_dataset=train,
             eval_dataset=val,
             compute_metrics=_clip_metrics(val),

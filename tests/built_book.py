@@ -9,11 +9,17 @@ import tempfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 from genre_utils.identity import identity
 from genre_utils.publish.pages import build_book, toc_pages
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def repository_url(root: Path = ROOT) -> str:
+    """The address of the repository, as ``_config.yml`` has it."""
+    return yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))["repository"]["url"]
 
 
 @functools.cache

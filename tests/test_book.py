@@ -10,9 +10,8 @@ from urllib.parse import unquote, urldefrag, urlparse
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
-from built_book import ROOT, build, require_chapters
+from built_book import ROOT, build, repository_url, require_chapters
 
-from genre_utils.publish.address import repository_url
 from genre_utils.publish.pages import missing_from, toc_pages
 
 PAGES = toc_pages(ROOT)
@@ -127,7 +126,7 @@ def test_a_page_is_not_too_heavy(html, name):
 
 @each_chapter
 def test_the_colab_button_opens_this_chapter_of_this_repository(html, name):
-    slug = repository_url(ROOT).removeprefix("https://github.com/")
+    slug = repository_url().removeprefix("https://github.com/")
     expected = f"https://colab.research.google.com/github/{slug}/blob/main/{name}.ipynb"
     assert expected in [a.get("href") for a in soup(html / f"{name}.html").find_all("a")]
 

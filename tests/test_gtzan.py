@@ -26,9 +26,7 @@ def wav(seed: int) -> bytes:
 
 
 CLIPS = {f"{genre}.00000": wav(i) for i, genre in enumerate(GENRES)}
-LISTING = {
-    clip: {"sha256": hashlib.sha256(data).hexdigest(), "frames": 2_000} for clip, data in CLIPS.items()
-}
+LISTING = {clip: {"sha256": hashlib.sha256(data).hexdigest()} for clip, data in CLIPS.items()}
 
 
 def archive(clips=CLIPS, **extra) -> bytes:
@@ -76,44 +74,53 @@ def server():
         thread.join()
 
 
-def fetch(server, folder, listing=LISTING):
-    return gtzan.fetch_gtzan_mini(server["url"], folder=folder, listing=listing, progress=False)
+@pytest.fixture
+def corpora(tmp_path, monkeypatch):
+    """An empty ``data/corpora``, and a mini subset of ten tiny clips."""
+    monkeypatch.setenv("GENRE_UTILS_HOME", str(tmp_path))
+    monkeypatch.setattr(gtzan, "mini_listing", lambda: LISTING)
+    return tmp_path / "data" / "corpora"
+
+
+def fetch(server):
+    return gtzan.fetch_gtzan_mini(server["url"], progress=False)
 
 
 def left_in(folder) -> list[str]:
     """What lies in a folder, but for the lock that keeps two downloads apart."""
-    return [path.name for path in folder.iterdir() if path.name != "mini.lock"]
+    return [path.name for path in folder.iterdir() if path.name != "gtzan_mini.lock"]
 
 
-def test_the_archive_is_fetched_checked_and_unpacked(server, tmp_path):
-    folder = fetch(server, tmp_path / "mini")
+def test_the_archive_is_fetched_checked_and_unpacked(server, corpora):
+    folder = fetch(server)
     for clip, data in CLIPS.items():
         assert (folder / clip.split(".")[0] / f"{clip}.wav").read_bytes() == data
-    assert left_in(tmp_path) == ["mini"]
+    assert left_in(corpora) == ["gtzan_mini"]
 
 
 @pytest.mark.parametrize("ranges", [True, False])
-def test_an_interrupted_download_is_continued(server, tmp_path, ranges):
+def test_an_interrupted_download_is_continued(server, corpora, ranges):
     server["cut"] = 9_000
     with pytest.raises(CorpusError, match="run it again"):
-        fetch(server, tmp_path / "mini")
-    assert not (tmp_path / "mini").exists()
+        fetch(server)
+    assert not (corpora / "gtzan_mini").exists()
     server.update(cut=None, ranges=ranges)
-    assert (fetch(server, tmp_path / "mini") / "rock" / "rock.00000.wav").is_file()
+    assert (fetch(server) / "rock" / "rock.00000.wav").is_file()
     assert server["asked"] == [None, "bytes=9000-"]
 
 
-def test_of_two_first_runs_at_once_one_downloads_and_both_find_the_clips(server, tmp_path):
+def test_of_two_first_runs_at_once_one_downloads_and_both_find_the_clips(server, corpora):
     server["delay_s"] = 0.3
     with ThreadPoolExecutor(2) as pool:
-        folders = list(pool.map(lambda _: fetch(server, tmp_path / "mini"), range(2)))
-    assert folders == 2 * [tmp_path / "mini"] and len(server["asked"]) == 1
-    assert (tmp_path / "mini" / "rock" / "rock.00000.wav").is_file()
+        folders = list(pool.map(lambda _: fetch(server), range(2)))
+    assert folders == 2 * [corpora / "gtzan_mini"] and len(server["asked"]) == 1
+    assert (corpora / "gtzan_mini" / "rock" / "rock.00000.wav").is_file()
 
 
-def test_a_finished_download_that_was_not_unpacked_is_used(server, tmp_path):
-    (tmp_path / "mini.zip.part").write_bytes(server["body"])
-    assert fetch(server, tmp_path / "mini").is_dir()
+def test_a_finished_download_that_was_not_unpacked_is_used(server, corpora):
+    corpora.mkdir(parents=True)
+    (corpora / "gtzan_mini.zip.part").write_bytes(server["body"])
+    assert fetch(server).is_dir()
 
 
 @pytest.mark.parametrize(
@@ -124,34 +131,45 @@ def test_a_finished_download_that_was_not_unpacked_is_used(server, tmp_path):
             archive({clip: data for clip, data in CLIPS.items() if clip != "jazz.00000"}),
             "lacks 1 clips, jazz.00000",
         ),
-        (archive(**{"../evil.wav": b"x"}), "unsafe"),
-        (archive(**{"/etc/evil.wav": b"x"}), "unsafe"),
-        (archive(**{"C:\\evil.wav": b"x"}), "unsafe"),
+        (archive(**{"../evil.wav": b"x"}), "unexpected"),
+        (archive(**{"/etc/evil.wav": b"x"}), "unexpected"),
+        (archive(**{"C:\\evil.wav": b"x"}), "unexpected"),
+        (archive(**{"../rock.00000.wav": b"x"}), "unexpected"),
         (archive(**{"gtzan_mini-main/genres/rock/rock.00999.wav": b"x"}), "unexpected"),
         (archive({**CLIPS, "rock.00000": bytes(5_000_000)}), "refused"),
         (b"<html>not a zip</html>", "damaged"),
         (archive()[:-30], "damaged"),
     ],
 )
-def test_a_bad_archive_is_refused_and_leaves_nothing(server, tmp_path, body, says):
+def test_a_bad_archive_is_refused_and_leaves_nothing(server, corpora, body, says):
     server["body"] = body
     with pytest.raises(CorpusError, match=says):
-        fetch(server, tmp_path / "below" / "mini")
-    assert left_in(tmp_path / "below") == []
+        fetch(server)
+    assert left_in(corpora) == []
 
 
-def test_a_server_that_refuses_or_is_not_there_says_how_to_go_on(server, tmp_path):
+def test_a_member_that_points_outside_is_written_nowhere_else(server, corpora):
+    """A clip is unpacked to the path that its own name makes; what is no clip is not unpacked at all."""
+    data = archive({clip: data for clip, data in CLIPS.items() if clip != "rock.00000"},
+                   **{"../../rock.00000.wav": CLIPS["rock.00000"], "../evil.txt": b"x"})  # fmt: skip
+    server["body"] = data
+    folder = fetch(server)
+    assert left_in(corpora) == ["gtzan_mini"] and (folder / "rock" / "rock.00000.wav").is_file()
+    assert not [*corpora.parents[1].rglob("evil*")]
+
+
+def test_a_server_that_refuses_or_is_not_there_says_how_to_go_on(server, corpora):
     server["status"] = 404
     with pytest.raises(CorpusError, match=r"404.*GTZAN_MINI_DIR"):
-        fetch(server, tmp_path / "mini")
+        fetch(server)
     with pytest.raises(CorpusError, match=r"cannot be fetched.*GTZAN_MINI_DIR"):
-        gtzan.fetch_gtzan_mini("http://127.0.0.1:9/main.zip", folder=tmp_path / "mini", progress=False)
+        gtzan.fetch_gtzan_mini("http://127.0.0.1:9/main.zip", progress=False)
 
 
-def test_an_archive_far_too_large_is_not_downloaded(server, tmp_path, monkeypatch):
+def test_an_archive_far_too_large_is_not_downloaded(server, corpora, monkeypatch):
     monkeypatch.setattr(gtzan, "LARGEST_ARCHIVE", 1_000)
     with pytest.raises(CorpusError, match="not the mini subset"):
-        fetch(server, tmp_path / "mini")
+        fetch(server)
 
 
 def full_folder(root, ending=".wav"):
@@ -179,20 +197,22 @@ def test_a_missing_clip_is_named_never_skipped(tmp_path):
         gtzan.gtzan_full(root)
 
 
-def test_an_absent_gtzan_says_how_to_get_it(tmp_path):
+def test_an_absent_gtzan_says_how_to_get_it(tmp_path, monkeypatch):
     with pytest.raises(CorpusError, match=r"GTZAN_DIR"):
         gtzan.gtzan_full(tmp_path / "nowhere")
+    monkeypatch.setenv("GTZAN_MINI_DIR", str(tmp_path))
     with pytest.raises(CorpusError, match=r"GTZAN_MINI_DIR"):
-        gtzan.gtzan_mini(tmp_path)
+        gtzan.gtzan_mini()
 
 
-def test_a_changed_clip_of_the_mini_subset_is_noticed(tmp_path):
+def test_a_changed_clip_of_the_mini_subset_is_noticed(tmp_path, monkeypatch):
     for clip in gtzan.mini_listing():
         path = tmp_path / clip.split(".")[0] / f"{clip}.wav"
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(CLIPS["rock.00000"])
+    monkeypatch.setenv("GTZAN_MINI_DIR", str(tmp_path))
     with pytest.raises(CorpusError, match="SHA-256 differs"):
-        gtzan.gtzan_mini(tmp_path)
+        gtzan.gtzan_mini()
 
 
 def test_documented_faults_have_their_published_counts():

@@ -62,10 +62,10 @@ def test_figures_of_another_corpus_are_not_held_against_those_of_gtzan():
 
 
 def test_the_page_is_that_of_the_records(table):
-    from genre_utils.publish.results import between_marks, linked
+    from genre_utils.publish.results import between_marks, ledger_markdown, linked
 
     text = (ROOT / "book" / "ledger.md").read_text(encoding="utf-8")
-    assert between_marks(text) == ledger.page(table, linked), (
+    assert between_marks(text) == ledger_markdown(table, linked), (
         "run: python -m genre_utils ledger --write book/ledger.md"
     )
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from genre_utils.evaluation import Interval, in_words
+from genre_utils.models import probe
 from genre_utils.models.probe import fit_probe, linear_probe
 
 
@@ -15,20 +16,21 @@ def _features(signal: float, n: int = 300, seed: int = 0):
 
 def test_probe_finds_linear_information():
     x, y = _features(3.0)
-    probe, score = fit_probe(x[:150], y[:150], x[150:220], y[150:220])
+    fitted, score = fit_probe(x[:150], y[:150], x[150:220], y[150:220])
     assert score > 0.85
-    assert probe.score(x[220:], y[220:]) > 0.8
+    assert fitted.score(x[220:], y[220:]) > 0.8
 
 
 def test_probe_finds_nothing_in_noise():
     x, y = _features(0.0)
-    probe, _ = fit_probe(x[:150], y[:150], x[150:220], y[150:220])
-    assert probe.score(x[220:], y[220:]) < 0.55
+    fitted, _ = fit_probe(x[:150], y[:150], x[150:220], y[150:220])
+    assert fitted.score(x[220:], y[220:]) < 0.55
 
 
-def test_penalty_is_chosen_on_validation_clips():
+def test_penalty_is_chosen_on_validation_clips(monkeypatch):
     x, y = _features(1.0)
-    _, chosen = fit_probe(x[:40], y[:40], x[150:], y[150:], strengths=(1e-6, 1e-2, 10.0))
+    monkeypatch.setattr(probe, "STRENGTHS", (1e-6, 1e-2, 10.0))
+    _, chosen = fit_probe(x[:40], y[:40], x[150:], y[150:])
     each = [linear_probe(c).fit(x[:40], y[:40]).score(x[150:], y[150:]) for c in (1e-6, 1e-2, 10.0)]
     assert chosen == pytest.approx(max(each))
 

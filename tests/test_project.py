@@ -6,18 +6,20 @@ import ast
 import itertools
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import nbformat
 import pytest
 import yaml
+from built_book import repository_url
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from tiny_book import defaults
 
 from genre_utils.errors import RunError
 from genre_utils.evaluation import wilson
-from genre_utils.publish.address import change_address, project_files, repository_url
 from genre_utils.publish.pages import toc_pages
 from genre_utils.publish.results import between_marks, results_markdown, write_results
 
@@ -39,6 +41,8 @@ TAGS = {
     "remove-output",
     "nbval-ignore-output",
 }
+#: Endings of files that may carry the address.
+TEXT = {".md", ".yml", ".yaml", ".toml", ".cff", ".ipynb", ".py", ".sh", ""}
 #: Folders of one machine, as opposed to those a reader is told to choose.
 MACHINE_PATH = re.compile(r"/(?:work|root|tmp|home|Users|farm)/[\w.-]+(?:/[\w.-]+)*")
 
@@ -102,18 +106,26 @@ def test_conda_environment_installs_the_lock_and_this_package():
     assert any(str(d).startswith("pyaudio") for d in environment["dependencies"])
 
 
+def project_files() -> list[Path]:
+    """The text files that git tracks or would track, without vendored ones."""
+    command = ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    names = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\0")
+    files = [ROOT / name for name in names if name]
+    return [f for f in files if f.suffix in TEXT and f.is_file() and "vendor" not in f.parts]
+
+
 # --- One address ----------------------------------------------------------------------------------------
 
 
 def test_every_link_to_the_repository_uses_the_one_address():
-    slug = repository_url(ROOT).removeprefix("https://github.com/")
+    slug = repository_url().removeprefix("https://github.com/")
     name = re.escape(slug.split("/")[1])
     ours = re.compile(
         rf"github\.com/([\w.-]+/{name})(?![\w-])"  # links and pip's git+https
         r"|colab\.research\.google\.com/github/([\w.-]+/[\w.-]+)/"
     )
     strangers = {}
-    for path in project_files(ROOT):
+    for path in project_files():
         found = ours.findall(path.read_text(encoding="utf-8", errors="ignore"))
         wrong = {one or other for one, other in found} - {slug}
         if wrong and path.name != Path(__file__).name:
@@ -123,28 +135,21 @@ def test_every_link_to_the_repository_uses_the_one_address():
 
 @pytest.mark.parametrize("name", ["README.md", "CITATION.cff", "_config.yml", "book/run_it_yourself.md"])
 def test_these_files_carry_the_address(name):
-    assert repository_url(ROOT) in (ROOT / name).read_text(encoding="utf-8")
+    assert repository_url() in (ROOT / name).read_text(encoding="utf-8")
 
 
 def test_the_address_is_changed_everywhere_at_once(tmp_path):
-    import shutil
-    import subprocess
-
-    for name in ("README.md", "CITATION.cff", "_config.yml"):
+    text = (ROOT / "book" / "architecture.md").read_text(encoding="utf-8")
+    command = next(line for line in text.splitlines() if line.startswith("git grep"))
+    names = {"README.md", "CITATION.cff", "_config.yml"}
+    for name in names:
         shutil.copy2(ROOT / name, tmp_path / name)
-    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
-    old = repository_url(tmp_path).removeprefix("https://github.com/")
-    changed = change_address(tmp_path, "https://github.com/someone/a-fork.git")
-    assert {p.name for p in changed} == {"README.md", "CITATION.cff", "_config.yml"}
-    assert repository_url(tmp_path) == "https://github.com/someone/a-fork"
-    for path in changed:
-        assert old not in path.read_text(encoding="utf-8")
-    assert "github/someone/a-fork/blob/main/chapters" in (tmp_path / "README.md").read_text(encoding="utf-8")
-
-
-def test_an_address_that_is_none_is_refused():
-    with pytest.raises(RunError, match="not a repository's address"):
-        change_address(ROOT, "example.com")
+    for line in ("git init -q", "git add .", command):
+        subprocess.run(line, cwd=tmp_path, shell=True, check=True)
+    old = repository_url().removeprefix("https://github.com/")
+    assert repository_url(tmp_path) == "https://github.com/you/your-fork"
+    assert not [name for name in names if old in (tmp_path / name).read_text(encoding="utf-8")]
+    assert "github/you/your-fork/blob/main/chapters" in (tmp_path / "README.md").read_text(encoding="utf-8")
 
 
 # --- Pages ----------------------------------------------------------------------------------------------
@@ -210,7 +215,7 @@ def test_a_page_without_marks_is_refused(tmp_path):
 
 def test_no_file_names_a_folder_of_one_machine():
     found = {}
-    for path in project_files(ROOT):
+    for path in project_files():
         if path.suffix in {".md", ".yml", ".toml", ".ipynb", ".cff", ""} and path != Path(__file__):
             hits = set(MACHINE_PATH.findall(path.read_text(encoding="utf-8", errors="ignore")))
             if hits:
@@ -236,7 +241,7 @@ def test_bootstrap_cell_is_the_same_in_every_chapter():
 
 @each_notebook
 def test_bootstrap_cell_installs_from_the_one_address(path):
-    assert repository_url(ROOT) in code_cells(path)[0].source
+    assert repository_url() in code_cells(path)[0].source
 
 
 @each_notebook

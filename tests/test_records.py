@@ -17,8 +17,6 @@ from genre_utils.records import (
     RECORD,
     Bundle,
     RunCard,
-    frame,
-    json_schema,
     own_cards,
     read_cards,
     recorded_cards,
@@ -203,12 +201,6 @@ def test_the_title_says_which_protocol_it_was():
 # --- several records --------------------------------------------------------------------------------------
 
 
-def test_a_frame_has_one_row_a_card():
-    table = frame([make_card("svm"), make_card("full", seed=2)])
-    assert table["approach"].tolist() == ["svm", "full"] and table["seed"].tolist() == [0, 2]
-    assert (table["low"] < table["accuracy"]).all() and table["n"].tolist() == [30, 30]
-
-
 def test_recorded_cards_know_the_folder_or_file_they_come_from(tmp_path, monkeypatch):
     monkeypatch.setattr("genre_utils.records.runs.recorded_dir", lambda: tmp_path)
     record(tmp_path / "mini", make_card("cnn"), make_card("full"))
@@ -242,7 +234,7 @@ def test_the_recorded_runs_of_the_book_are_what_their_names_say():
 def test_a_bundle_obeys_the_published_schema(tmp_path):
     cards = [make_card(), make_card("full")]
     path = Bundle(cards=cards).save(tmp_path / "bundle.json")
-    content, schema = json.loads(path.read_text(encoding="utf-8")), json_schema()
+    content, schema = json.loads(path.read_text(encoding="utf-8")), Bundle.model_json_schema()
     jsonschema.validate(content, schema)
     assert read_cards(path) == cards
     content["cards"][0]["predictions"][0].pop("genre")
@@ -257,14 +249,14 @@ def test_a_single_record_can_be_read_like_a_bundle(tmp_path):
 
 def test_the_schema_for_contributions_is_the_current_one():
     stored = json.loads((ROOT / "book" / "results" / "schema.json").read_text(encoding="utf-8"))
-    assert stored == json_schema(), "write it again: python -m genre_utils export --schema book/results/schema.json"
+    assert stored == Bundle.model_json_schema(), "write it again: python -m genre_utils export --schema book/results/schema.json"
 
 
 @pytest.mark.parametrize("path", CONTRIBUTED or [None], ids=lambda path: path.name if path else "none yet")
 def test_contributed_runs_obey_the_schema_and_their_own_predictions(path, tmp_path):
     if path is None:  # nothing was contributed yet: the check itself is tested on a bundle made here
         path = Bundle(cards=[gtzan_card(wrong=10)]).save(tmp_path / "run.json")
-    jsonschema.validate(json.loads(path.read_text(encoding="utf-8")), json_schema())
+    jsonschema.validate(json.loads(path.read_text(encoding="utf-8")), Bundle.model_json_schema())
     assert read_cards(path)
 
 
@@ -307,7 +299,7 @@ def test_a_file_that_is_no_run_is_refused_by_name(tmp_path):
     (tmp_path / "z.json").write_text("no JSON")
     with pytest.raises(RunError, match=r"z.json cannot be read.*export the run again"):
         read_cards(tmp_path / "z.json")
-    with pytest.raises(RunError, match=r"no file .*y.json"):
+    with pytest.raises(RunError, match=r"no record .*y.json: export the run again"):
         read_cards(tmp_path / "y.json")
 
 

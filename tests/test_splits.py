@@ -34,7 +34,7 @@ def paper_corpus(sizes=(5, 4, 3, 2, 2, 2, 1, 1), faults=None, genres=GENRES) -> 
 
 
 def test_the_studys_cnn_split_is_reproduced_from_its_recipe():
-    split = splits.cnn_split()
+    split = splits.gtzan_split("cnn")
     assert split.counts == {"train": 699, "val": 150, "test": 150}
     # The lists published with the study, as a digest: order matters.
     digest = hashlib.sha256(json.dumps([split.train, split.val, split.test]).encode()).hexdigest()
@@ -48,11 +48,11 @@ def test_another_shuffle_is_not_taken_for_the_studys_split(monkeypatch):
         splits, "gtzan_ids", lambda: tuple(f"{g}.{n:05d}" for g in GENRES for n in range(99, -1, -1))
     )
     with pytest.raises(CorpusError, match="requirements.lock"):
-        splits.cnn_split()
+        splits.gtzan_split("cnn")
 
 
 def test_the_wav2vec_split_shares_clips_with_the_cnns_as_reported():
-    cnn, wav2vec = splits.cnn_split(), splits.wav2vec_split()
+    cnn, wav2vec = splits.gtzan_split("cnn"), splits.gtzan_split("wav2vec")
     assert wav2vec.counts == {"train": 798, "val": 97, "test": 100}
     shared = [len(set(wav2vec.test) & set(part)) for part in (cnn.train, cnn.val, cnn.test)]
     assert shared == [67, 14, 19]
@@ -72,8 +72,7 @@ LEAKS = {
 
 @pytest.mark.parametrize(("name", "part"), LEAKS)
 def test_leakage_of_the_recorded_splits_is_as_reported(name, part):
-    split = getattr(splits, f"{name}_split")()
-    found = leakage(split, gtzan_faults(), part)
+    found = leakage(splits.gtzan_split(name), gtzan_faults(), part)
     assert tuple(found.values())[:5] == LEAKS[name, part]
     assert found["same_clip_in_train"] == 0
 
@@ -97,9 +96,9 @@ def test_leakage_counts_each_kind():
 
 def test_a_split_with_a_clip_on_two_sides_is_refused():
     with pytest.raises(CorpusError, match="more than once, 'b'"):
-        Split("bad", ("a", "b"), ("b",), ("c",), "").check()
+        Split("bad", ("a", "b"), ("b",), ("c",), "")
     with pytest.raises(CorpusError, match="empty part"):
-        Split("bad", ("a",), (), (), "").check()
+        Split("bad", ("a",), (), (), "")
 
 
 @settings(max_examples=25, deadline=None)
@@ -147,7 +146,7 @@ def test_the_random_split_is_stratified_and_leaks_artists():
 
 def test_windows_drawn_at_random_put_the_same_clip_on_both_sides():
     corpus = paper_corpus()
-    split = splits.window_split(corpus, windows=3, seed=0)
+    split = splits.window_split(corpus)
     found = leakage(split, corpus)
     assert len(split.ids) == 3 * len(corpus)
     assert found["same_clip_in_train"] > 0.7 * found["n_test"]
@@ -163,8 +162,6 @@ def test_grouped_folds_test_every_clip_once_and_share_no_artist():
 
 def test_impossible_requests_are_errors():
     corpus = paper_corpus()
-    with pytest.raises(ProfileError, match="add up to 1"):
-        splits.random_split(corpus, 0, (0.5, 0.5, 0.5))
     with pytest.raises(CorpusError, match="too few clips"):
         splits.random_split(paper_corpus((1,)), 0)
     with pytest.raises(CorpusError, match="lacks 739"):
@@ -181,7 +178,7 @@ def test_every_split_that_a_run_may_choose_can_be_made(name):
 def test_a_recorded_split_of_some_genres_keeps_their_clips_and_parts():
     profile = identity("gtzan", split="cnn", genres="jazz,rock").profile
     clips = tuple(Clip(i, Path(i), i.split(".")[0]) for i in splits.gtzan_ids())
-    whole = splits.cnn_split()
+    whole = splits.gtzan_split("cnn")
     some = splits.make_split(Corpus("gtzan", Path(), clips, 30.0).of_genres(profile.genres), profile)
     for part in ("train", "val", "test"):
         assert getattr(some, part) == tuple(c for c in getattr(whole, part) if c.startswith(("jazz", "rock")))

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from genre_utils.corpora.faults import about
 from genre_utils.errors import CorpusError
 from genre_utils.profiles import GENRES, Profile
 
@@ -85,15 +86,8 @@ class Corpus:
             return self
         clips = tuple(clip for clip in self.clips if clip.genre in genres)
         ids = {clip.id for clip in clips} | {clip for clip in self.excluded if clip.split(".")[0] in genres}
-        faults = {}
-        for kind, known in self.faults.items():
-            if isinstance(known, dict):
-                faults[kind] = {clip: what for clip, what in known.items() if clip in ids}
-            else:
-                groups = (type(group)(clip for clip in group if clip in ids) for group in known)
-                faults[kind] = [group for group in groups if len(group) > 1]
         excluded = {clip: why for clip, why in self.excluded.items() if clip in ids}
-        return replace(self, clips=clips, excluded=excluded, faults=faults, genres=genres)
+        return replace(self, clips=clips, excluded=excluded, faults=about(ids, self.faults), genres=genres)
 
     def frame(self) -> pd.DataFrame:
         """One row a clip: id, genre, artist, recording, path."""

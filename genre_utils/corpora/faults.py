@@ -9,9 +9,24 @@ from functools import lru_cache
 from genre_utils.paths import package_data
 
 
+def about(ids, faults: dict) -> dict:
+    """The part of `faults` (see :attr:`genre_utils.corpora.Corpus.faults`) that is about clips `ids`.
+
+    Groups of which fewer than two clips are left are dropped.
+    """
+    ids, kept = set(ids), {}
+    for kind, known in faults.items():
+        if isinstance(known, dict):
+            kept[kind] = {clip: what for clip, what in known.items() if clip in ids}
+        else:
+            groups = (type(group)(clip for clip in group if clip in ids) for group in known)
+            kept[kind] = [group for group in groups if len(group) > 1]
+    return kept
+
+
 @dataclass(frozen=True)
 class Faults:
-    """Documented (or planted) facts about the clips of a corpus.
+    """Documented facts about the clips of a corpus.
 
     Attributes
     ----------
@@ -23,37 +38,23 @@ class Faults:
         Clip id -> artist, where one is known.
     unusable : dict
         Clip id -> why.
-    mislabelled : dict
-        Clip id -> true genre, where it is beyond dispute (empty for GTZAN: the literature counts 43
-        conspicuous and 63 contentious labels, but they are judgements).
     source : dict
         Where each part comes from.
+
+    Wrong labels are not among them: the literature counts 43 conspicuous and 63 contentious ones in GTZAN, but they
+    are judgements.
     """
 
     replicas: tuple[tuple[str, ...], ...] = ()
     same_recording: tuple[tuple[str, ...], ...] = ()
     artists: dict[str, str] = field(default_factory=dict)
     unusable: dict[str, str] = field(default_factory=dict)
-    mislabelled: dict[str, str] = field(default_factory=dict)
     source: dict[str, str] = field(default_factory=dict)
 
     def among(self, ids) -> dict:
-        """The part about clips `ids`, in the form of :attr:`genre_utils.corpora.Corpus.faults`.
-
-        Groups of which fewer than two clips are left are dropped.
-        """
-        ids = set(ids)
-
-        def kept(groups):
-            cut = (tuple(clip for clip in group if clip in ids) for group in groups)
-            return [group for group in cut if len(group) > 1]
-
-        return {
-            "replicas": kept(self.replicas),
-            "same_recording": kept(self.same_recording),
-            "mislabelled": {clip: genre for clip, genre in self.mislabelled.items() if clip in ids},
-            "unusable": {clip: why for clip, why in self.unusable.items() if clip in ids},
-        }
+        """The part about clips `ids`, in the form of :attr:`genre_utils.corpora.Corpus.faults`."""
+        known = {"replicas": self.replicas, "same_recording": self.same_recording, "unusable": self.unusable}
+        return about(ids, known)
 
 
 @lru_cache(maxsize=1)

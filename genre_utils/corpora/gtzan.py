@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import tempfile
 import urllib.error
 import urllib.request
 import zipfile
 from functools import lru_cache
-from pathlib import Path
+from http.client import HTTPException
+from pathlib import Path, PurePosixPath
 
 from filelock import FileLock
+from tqdm import tqdm
 
 from genre_utils.audio import file_sha256
 from genre_utils.corpora import Clip, Corpus
@@ -28,13 +29,16 @@ from genre_utils.profiles import GENRES
 #: The mini subset that mirdata's ``gtzan_genre`` loader names. GitHub may repack this archive, so the
 #: checksum of every clip inside decides, not that of the archive.
 MINI_URL = "https://github.com/TempoBeatDownbeat/gtzan_mini/archive/refs/heads/main.zip"
-#: The archive has about 120 MB; anything much larger is not it.
-LARGEST_ARCHIVE = 400_000_000
+#: Bytes: the archive has about 120 million, a clip of 30 s 1.3 million; anything much larger is not it.
+LARGEST_ARCHIVE, LARGEST_CLIP = 400_000_000, 2_000_000
 CLIP_S = 30.0
 #: The Kaggle copy's damaged file: left out by name, never because it happens not to load.
 DAMAGED = {"jazz.00054": "its file is damaged in the copies in circulation"}
-_TIMEOUT_S = 30
 _CHUNK = 1 << 18
+_BY_HAND = (
+    "download the archive of github.com/TempoBeatDownbeat/gtzan_mini with a browser, unpack it, and set "
+    "GTZAN_MINI_DIR to its folder genres."
+)
 
 
 @lru_cache(maxsize=1)
@@ -77,21 +81,17 @@ def _corpus(name: str, root: Path, ids, excluded: dict[str, str]) -> Corpus:
     return Corpus(name, root, clips, CLIP_S, excluded=excluded, faults=faults.among([*paths, *excluded]))
 
 
-def gtzan_mini(folder: str | Path | None = None, *, progress: bool = True) -> Corpus:
-    """The 100 clips of the public mini subset.
+def gtzan_mini(*, progress: bool = True) -> Corpus:
+    """The 100 clips of the public mini subset, from ``GTZAN_MINI_DIR`` or ``data/corpora/gtzan_mini``.
 
-    Parameters
-    ----------
-    folder : path, optional
-        Where the clips are. By default ``GTZAN_MINI_DIR`` if set, else ``data/corpora/gtzan_mini``, which is
-        fetched (120 MB) when it is not there.
+    They are fetched (120 MB) if they are not there and ``GTZAN_MINI_DIR`` is not set.
 
     Raises
     ------
     CorpusError
         If clips are missing or their bytes are not the published ones.
     """
-    chosen = folder or os.environ.get("GTZAN_MINI_DIR")
+    chosen = os.environ.get("GTZAN_MINI_DIR")
     place = Path(chosen).expanduser() if chosen else corpora_dir() / "gtzan_mini"
     root = _genre_root(place)
     if root is None and chosen:
@@ -99,8 +99,7 @@ def gtzan_mini(folder: str | Path | None = None, *, progress: bool = True) -> Co
             f"{place} is not a folder with blues/ … rock/ in it: point GTZAN_MINI_DIR at the folder that holds "
             "the ten genres, or unset it to have the clips fetched."
         )
-    if root is None:
-        root = fetch_gtzan_mini(progress=progress)
+    root = root or fetch_gtzan_mini(progress=progress)
     corpus = _corpus("gtzan-mini", root, mini_listing(), {})
     for clip in corpus:
         if file_sha256(clip.path) != mini_listing()[clip.id]["sha256"]:
@@ -130,52 +129,36 @@ def gtzan_full(folder: str | Path | None = None) -> Corpus:
             "gtzan-mini need no account."
         )
     ids = [f"{g}.{n:05d}" for g in GENRES for n in range(100) if f"{g}.{n:05d}" not in DAMAGED]
-    corpus = _corpus("gtzan", root, ids, dict(DAMAGED))
-    assert len(corpus) == 999
-    return corpus
+    return _corpus("gtzan", root, ids, dict(DAMAGED))
 
 
 # --- fetching --------------------------------------------------------------------------------------------
 
 
-def fetch_gtzan_mini(
-    url: str = MINI_URL,
-    *,
-    folder: str | Path | None = None,
-    listing: dict[str, dict] | None = None,
-    progress: bool = True,
-) -> Path:
+def fetch_gtzan_mini(url: str = MINI_URL, *, progress: bool = True) -> Path:
     """Download, check and unpack the mini subset; an interrupted download is continued.
-
-    Parameters
-    ----------
-    url : str
-    folder : path, optional
-        Where to unpack; by default ``data/corpora/gtzan_mini``.
-    listing : dict, optional
-        Clip id -> ``{"sha256": ...}`` of the clips expected; by default those of the mini subset.
 
     Returns
     -------
     Path
-        The folder of the clips, complete: it appears only when every clip's checksum is right.
+        ``data/corpora/gtzan_mini``, complete: it appears only when every clip's checksum is right.
 
     Raises
     ------
     CorpusError
         If the server cannot be reached, or the archive is unsafe, incomplete or not the expected one.
+    CacheError
+        If it cannot be written.
     """
-    target = Path(folder) if folder else corpora_dir() / "gtzan_mini"
-    listing = mini_listing() if listing is None else listing
-    archive = target.with_name(target.name + ".zip.part")
+    target = corpora_dir() / "gtzan_mini"
+    archive = target.with_name("gtzan_mini.zip.part")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(target.with_name(target.name + ".lock")):  # of two first runs at once, the second finds the clips
-            if target.is_dir() and all(_find(target, clip_id) for clip_id in listing):
+        with FileLock(target.with_name("gtzan_mini.lock")):  # of two first runs at once, the second finds the clips
+            if target.is_dir() and all(_find(target, clip_id) for clip_id in mini_listing()):
                 return target
             _download(url, archive, progress)
             try:
-                _unpack(archive, target, listing)
+                _unpack(archive, target)
             except CorpusError:
                 archive.unlink(missing_ok=True)  # a wrong archive is no use to continue from
                 raise
@@ -190,30 +173,20 @@ def fetch_gtzan_mini(
 
 def _download(url: str, path: Path, progress: bool) -> None:
     """Bytes of `url` to `path`, continued from what `path` already holds where the server allows it."""
-    from http.client import HTTPException
-
-    from tqdm import tqdm
-
     have = path.stat().st_size if path.is_file() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
+        with urllib.request.urlopen(request, timeout=30) as answer:
             if answer.status != 206:  # the server sends all of it: begin again
                 have = 0
             length = answer.headers.get("Content-Length")
             total = have + int(length) if length else None
-            if total and total > LARGEST_ARCHIVE:
-                raise CorpusError(f"{url} has {total} bytes: that is not the mini subset. Nothing was kept.")
-            bar = tqdm(
-                total=total, initial=have, unit="B", unit_scale=True, desc="fetch", disable=not progress
-            )
+            bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, desc="fetch", disable=not progress)
             with path.open("ab" if have else "wb") as file, bar:
                 while chunk := answer.read(_CHUNK):
                     have += len(chunk)
-                    if have > LARGEST_ARCHIVE:
-                        raise CorpusError(
-                            f"{url} is larger than {LARGEST_ARCHIVE} bytes: not the mini subset."
-                        )
+                    if max(have, total or 0) > LARGEST_ARCHIVE:
+                        raise CorpusError(f"{url} is larger than {LARGEST_ARCHIVE} bytes: that is not the mini subset.")
                     file.write(chunk)
                     bar.update(len(chunk))
     except urllib.error.HTTPError as error:
@@ -222,71 +195,52 @@ def _download(url: str, path: Path, progress: bool) -> None:
         raise CorpusError(f"{url} answered {error.code} {error.reason}: {_BY_HAND}") from error
     except (urllib.error.URLError, TimeoutError, ConnectionError, HTTPException) as error:
         reason = getattr(error, "reason", error)
-        raise CorpusError(
-            f"{url} cannot be fetched ({reason}): run it again to continue, or {_BY_HAND}"
-        ) from error
+        raise CorpusError(f"{url} cannot be fetched ({reason}): run it again to continue, or {_BY_HAND}") from error
     if total is not None and have < total:
         raise CorpusError(f"{url} broke off after {have} of {total} bytes: run it again to continue.")
 
 
-_BY_HAND = (
-    "download the archive of github.com/TempoBeatDownbeat/gtzan_mini with a browser, unpack it, and set "
-    "GTZAN_MINI_DIR to its folder genres."
-)
+def _unpack(archive: Path, target: Path) -> None:
+    """The clips from `archive` to `target`, which appears only when all of them are right.
 
-
-def _unpack(archive: Path, target: Path, listing: dict[str, dict]) -> None:
-    """The clips of `listing` from `archive` to `target`, which appears only when all of them are right."""
+    Nothing else is unpacked, and each clip to a path that its own name makes, whatever the archive says.
+    """
     try:
-        with zipfile.ZipFile(archive) as bundle:
-            members = _members(bundle, listing)
-            with tempfile.TemporaryDirectory(dir=target.parent, prefix=".unpack-") as holder:
-                work = Path(holder) / "clips"
-                work.mkdir()
-                for clip_id, member in members.items():
-                    path = work / clip_id.split(".", 1)[0] / f"{clip_id}.wav"
-                    path.parent.mkdir(exist_ok=True)
-                    with bundle.open(member) as source, path.open("wb") as file:
-                        shutil.copyfileobj(source, file, _CHUNK)
-                    if file_sha256(path) != listing[clip_id]["sha256"]:
-                        raise CorpusError(
-                            f"{member.filename} in the archive is not the published clip (its SHA-256 differs). "
-                            f"Fetch it again, or {_BY_HAND}"
-                        )
-                if target.exists():
-                    shutil.rmtree(target)
-                work.rename(target)
+        with (
+            zipfile.ZipFile(archive) as bundle,
+            tempfile.TemporaryDirectory(dir=target.parent, prefix=".unpack-") as holder,
+        ):
+            work = Path(holder) / "clips"
+            for clip_id, member in _members(bundle).items():
+                path = work / clip_id.split(".", 1)[0] / f"{clip_id}.wav"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with bundle.open(member) as source, path.open("wb") as file:
+                    shutil.copyfileobj(source, file, _CHUNK)
+                if file_sha256(path) != mini_listing()[clip_id]["sha256"]:
+                    raise CorpusError(
+                        f"{member.filename} in the archive is not the published clip (its SHA-256 differs). "
+                        f"Fetch it again, or {_BY_HAND}"
+                    )
+            if target.exists():
+                shutil.rmtree(target)
+            work.rename(target)
     except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
         raise CorpusError(f"the archive is damaged ({error}): fetch it again.") from error
 
 
-def _members(bundle: zipfile.ZipFile, listing: dict[str, dict]) -> dict[str, zipfile.ZipInfo]:
-    """The archive's member of each expected clip.
-
-    Nothing else is ever extracted; a member that points outside, is a link, or is far larger than a clip
-    makes the whole archive suspect.
-    """
-    largest = max((clip.get("frames", 700_000) * 2 for clip in listing.values()), default=0) + 65_536
+def _members(bundle: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """The archive's member of each clip; a WAV file that is none of them, or too large, makes it suspect."""
     found: dict[str, zipfile.ZipInfo] = {}
     for member in bundle.infolist():
-        name = member.filename
-        is_link = (member.external_attr >> 16) & 0o170000 == 0o120000
-        if (
-            name.startswith(("/", "\\"))
-            or re.match(r"[A-Za-z]:", name)
-            or ".." in re.split(r"[/\\]", name)
-            or is_link
-        ):
-            raise CorpusError(f"the archive holds an unsafe member {name!r}: it is not the mini subset.")
-        if not name.endswith(".wav"):
+        name = PurePosixPath(member.filename)
+        if name.suffix != ".wav":
             continue
-        clip_id = name.rsplit("/", 1)[-1][: -len(".wav")]
-        if clip_id not in listing or clip_id in found:
-            raise CorpusError(f"the archive holds an unexpected clip {name!r}: it is not the mini subset.")
-        if member.file_size > largest:
+        if name.stem not in mini_listing() or name.stem in found:
+            raise CorpusError(f"the archive holds an unexpected clip {str(name)!r}: it is not the mini subset.")
+        if member.file_size > LARGEST_CLIP:
             raise CorpusError(f"{name} in the archive would unpack to {member.file_size} bytes: refused.")
-        found[clip_id] = member
-    absent = [clip_id for clip_id in listing if clip_id not in found]
+        found[name.stem] = member
+    absent = [clip_id for clip_id in mini_listing() if clip_id not in found]
     if absent:
         raise CorpusError(f"the archive lacks {len(absent)} clips, {absent[0]} for one. Fetch it again.")
     return found

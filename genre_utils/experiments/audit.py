@@ -6,18 +6,21 @@ Sound and labels are enough; the names of the artists, where a corpus knows them
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from genre_utils.audio import SILENT_PEAK, load_audio
-from genre_utils.corpora import Corpus
+from genre_utils.corpora import Corpus, load_corpus
 from genre_utils.errors import AudioError
 from genre_utils.evaluation import wilson
-from genre_utils.experiments.copies import Pair, fingerprints, match_all, replicas
-from genre_utils.profiles import PROFILES
+from genre_utils.experiments.copies import Pair, fingerprints, groups_of, match_all, replicas
+from genre_utils.features import frozen_states, mels, statistics, waves
+from genre_utils.models.wav2vec import load_backbone
+from genre_utils.profiles import PROFILES, Profile
 from genre_utils.provenance import origin
 from genre_utils.records import CorpusInfo, Experiment, Trial
 
@@ -45,13 +48,11 @@ class Suspect:
 
 @dataclass(frozen=True)
 class AuditReport:
-    """Findings of :func:`audit`: `ranking` holds all clips by doubt, `suspects` those put forward."""
+    """Findings of :func:`audit`: `ranking` holds all clips by doubt, `suspects` those put forward; `unusable`: why."""
 
-    corpus: str
-    clips: int
-    replicas: tuple[Pair, ...]
-    suspects: tuple[Suspect, ...]
-    unusable: dict[str, str]
+    replicas: tuple[Pair, ...] = ()
+    suspects: tuple[Suspect, ...] = ()
+    unusable: dict[str, str] = field(default_factory=dict)
     ranking: tuple[Suspect, ...] = ()
 
     def with_artists(self, corpus: Corpus) -> AuditReport:
@@ -64,47 +65,24 @@ class AuditReport:
         doubted = {suspect.clip for suspect in self.suspects}
         vouched = {(c.artist, c.genre) for c in corpus if c.artist and c.id not in doubted}
         kept = (s for s in self.suspects if (corpus[s.clip].artist, s.genre) not in vouched)
-
         return replace(self, suspects=tuple(kept))
-
-    def groups(self) -> list[tuple[str, ...]]:
-        """Replica pairs joined into groups."""
-        groups: list[set[str]] = []
-        for pair in self.replicas:
-            touched = [group for group in groups if group & {pair.first, pair.second}]
-            merged = {pair.first, pair.second}.union(*touched)
-            groups = [group for group in groups if group not in touched] + [merged]
-        return sorted(tuple(sorted(group)) for group in groups)
 
     def frame(self) -> pd.DataFrame:
         """One row a finding: kind, clip, other (second clip or suggested genre), score, detail."""
-        rows = [
-            (
-                "replica",
-                pair.first,
-                pair.second,
-                max(pair.match, pair.coherence),
-                "identical files"
-                if pair.identical
-                else f"match {pair.match:.2f}, coherence {pair.coherence:.2f}, shifted {pair.lag_s:+.2f} s",
-            )
-            for pair in self.replicas
-        ]
-        rows += [
-            ("mislabelled?", s.clip, s.suggested, s.doubt, f"labelled {s.genre}, sounds like {s.suggested}")
-            for s in self.suspects
-        ]
+        rows: list[tuple] = []
+        for pair in self.replicas:
+            how = f"match {pair.match:.2f}, coherence {pair.coherence:.2f}, shifted {pair.lag_s:+.2f} s"
+            how = "identical files" if pair.identical else how
+            rows.append(("replica", pair.first, pair.second, max(pair.match, pair.coherence), how))
+        for s in self.suspects:
+            how = f"labelled {s.genre}, sounds like {s.suggested}"
+            rows.append(("mislabelled?", s.clip, s.suggested, s.doubt, how))
         rows += [("unusable", clip, "", np.nan, why) for clip, why in self.unusable.items()]
         return pd.DataFrame(rows, columns=["kind", "clip", "other", "score", "detail"])
 
 
 def audit(corpus: Corpus, *, progress: bool = True) -> AuditReport:
-    """Look for faults in `corpus`, using its audio and labels but none of its documentation.
-
-    Returns
-    -------
-    AuditReport
-        By sound and labels alone; see :meth:`AuditReport.with_artists` for what names add.
+    """Look for faults in `corpus`, by sound and labels alone; see :meth:`AuditReport.with_artists` for what names add.
 
     Notes
     -----
@@ -120,20 +98,17 @@ def audit(corpus: Corpus, *, progress: bool = True) -> AuditReport:
     is kept as a record, see :func:`measure`. A misfiled artist has no second clip in these corpora, so that names
     cannot mislead.
     """
-    from genre_utils.features import mels
-
     unusable = _unusable(corpus, progress)
     ids = [clip_id for clip_id in corpus.ids if clip_id not in unusable]
     if len(ids) < 2:
-        return AuditReport(corpus.name, len(corpus), (), (), unusable)
+        return AuditReport(unusable=unusable)
     sounds = embeddings(corpus, ids, progress=progress)
-    match, lag = match_all(fingerprints(mels(corpus, ids, _sizes(corpus), progress=progress)[:, 0]))
-    pairs = replicas(corpus, ids, match, lag)
-    report = AuditReport(corpus.name, len(corpus), tuple(pairs), (), unusable)
-    ranking = _doubtful_labels(corpus, ids, sounds, report.groups())
-    labels = {clip: {corpus[c].genre for c in group} for group in report.groups() for clip in group}
-    suspects = (s for s in ranking if s.doubt > DOUBTFUL and len(labels.get(s.clip, ())) < 2)
-    return replace(report, suspects=tuple(suspects), ranking=tuple(ranking))
+    pairs = replicas(corpus, ids, *match_all(fingerprints(mels(corpus, ids, _sizes(corpus), progress=progress)[:, 0])))
+    groups = groups_of(ids, pairs)
+    ranking = _doubtful_labels(corpus, ids, sounds, groups)
+    labels_of_copies = pd.Series(corpus.labels(ids), index=ids).groupby(groups).transform("nunique")
+    suspects = (s for s in ranking if s.doubt > DOUBTFUL and labels_of_copies[s.clip] < 2)
+    return AuditReport(tuple(pairs), tuple(suspects), unusable, tuple(ranking))
 
 
 def embeddings(corpus: Corpus, ids: list[str], *, progress: bool = True) -> np.ndarray:
@@ -142,30 +117,19 @@ def embeddings(corpus: Corpus, ids: list[str], *, progress: bool = True) -> np.n
     The 57 statistics, mean and deviation of each mel band, and the pooled states of every layer of the shipped
     backbone, which has heard music but no labels of this corpus.
     """
-    from genre_utils.features import frozen_states, mels, statistics, waves
-    from genre_utils.models.wav2vec import load_backbone
-
     profile, backbone = _sizes(corpus), load_backbone("shipped")
     mel = mels(corpus, ids, profile, progress=progress)[:, 0]
     # The same call as chapter 4's, so that each finds what the other has computed.
-    states = frozen_states(
-        backbone,
-        waves(corpus, ids, profile, rate_hz=backbone.rate_hz, progress=progress),
-        window_s=profile.head_only.window_s,
-        batch_size=16,
-        progress=progress,
-    )
-    rows = np.concatenate(
-        [
-            states.reshape(len(ids), -1),
-            statistics(corpus, ids, profile, progress=progress),
-            mel.mean(axis=2),
-            mel.std(axis=2),
-        ],
-        axis=1,
-    ).astype(np.float64)
+    heard = waves(corpus, ids, profile, rate_hz=backbone.rate_hz, progress=progress)
+    states = frozen_states(backbone, heard, window_s=profile.head_only.window_s, progress=progress)
+    parts = (states.reshape(len(ids), -1), statistics(corpus, ids, profile, progress=progress), mel.mean(2), mel.std(2))
+    rows = np.concatenate(parts, axis=1).astype(np.float64)
     rows -= rows.mean(axis=0)
     return np.clip(rows / (rows.std(axis=0) + 1e-9), -4, 4)
+
+
+def _sizes(corpus: Corpus) -> Profile:
+    return replace(PROFILES["mini"], clip_s=corpus.clip_s)
 
 
 # --- unusable files --------------------------------------------------------------------------------------
@@ -173,8 +137,6 @@ def embeddings(corpus: Corpus, ids: list[str], *, progress: bool = True) -> np.n
 
 def _unusable(corpus: Corpus, progress: bool) -> dict[str, str]:
     """Clip id -> why, over the corpus' clips and the files of those already left out of it."""
-    from tqdm import tqdm
-
     files = {clip.id: clip.path for clip in corpus}
     for clip_id in corpus.excluded:
         folder = corpus.root / clip_id.split(".", 1)[0]
@@ -197,31 +159,14 @@ def _unusable(corpus: Corpus, progress: bool) -> dict[str, str]:
     return found
 
 
-def _sizes(corpus: Corpus):
-    return replace(PROFILES["mini"], clip_s=corpus.clip_s)
-
-
 # --- doubtful labels -------------------------------------------------------------------------------------
 
 
-def left_out_scores(
-    kernel: np.ndarray, targets: np.ndarray, noise: np.ndarray, groups: np.ndarray
-) -> np.ndarray:
-    """What kernel ridge regression says of each clip when the clip's group is not among its examples.
+def left_out_scores(kernel: np.ndarray, targets: np.ndarray, noise: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """What kernel ridge regression says of each clip, (n, classes), when the clip's group is not among its examples.
 
-    Parameters
-    ----------
-    kernel : ndarray, shape (n, n)
-    targets : ndarray, shape (n, classes)
-    noise : ndarray, shape (n,)
-        Ridge penalty of each example; a huge one silences it.
-    groups : ndarray of int, shape (n,)
-        Clips with the same number are left out together.
-
-    Returns
-    -------
-    ndarray, shape (n, classes)
-        Exactly what n fits without the respective group would give, from one inverse.
+    Exactly what fits without each group would give, from one inverse. `kernel` (n, n), `targets` (n, classes); `noise`
+    (n,) is the ridge penalty of each example, a huge one silences it; `groups` int (n,).
     """
     inverse = np.linalg.inv(kernel + np.diag(noise))
     weights = inverse @ targets
@@ -232,16 +177,12 @@ def left_out_scores(
     return scores
 
 
-def _doubtful_labels(
-    corpus: Corpus, ids: list[str], sounds: np.ndarray, copies: list[tuple[str, ...]]
-) -> list[Suspect]:
+def _doubtful_labels(corpus: Corpus, ids: list[str], sounds: np.ndarray, groups: np.ndarray) -> list[Suspect]:
     """All clips, the least credible label first."""
     labels = corpus.labels(ids)
     present, own, counts = np.unique(labels, return_inverse=True, return_counts=True)
     if len(present) < 3 or counts.min() < 2:
         return []
-    first = {clip: group[0] for group in copies for clip in group}
-    groups = np.unique([first.get(clip, clip) for clip in ids], return_inverse=True)[1]
     kernel = sounds @ sounds.T / sounds.shape[1]
     targets = np.eye(len(present))[own] - 1 / len(present)
     rows, noise = np.arange(len(ids)), np.full(len(ids), _RIDGE)
@@ -262,19 +203,14 @@ def _doubtful_labels(
 
 
 def _reported(report: AuditReport) -> dict[str, set]:
-    return {
-        "replicas": {frozenset((pair.first, pair.second)) for pair in report.replicas},
-        "mislabelled": {suspect.clip for suspect in report.suspects},
-        "unusable": set(report.unusable),
-    }
+    pairs = {tuple(sorted((pair.first, pair.second))) for pair in report.replicas}
+    suspects = {suspect.clip for suspect in report.suspects}
+    return {"replicas": pairs, "mislabelled": suspects, "unusable": set(report.unusable)}
 
 
 def _known(faults: dict) -> dict[str, set]:
-    return {
-        "replicas": {frozenset(pair) for group in faults.get("replicas", ()) for pair in combinations(group, 2)},
-        "mislabelled": set(faults.get("mislabelled", ())),
-        "unusable": set(faults.get("unusable", ())),
-    }
+    pairs = {tuple(sorted(pair)) for group in faults.get("replicas", ()) for pair in combinations(group, 2)}
+    return {"replicas": pairs, **{kind: set(faults.get(kind, ())) for kind in ("mislabelled", "unusable")}}
 
 
 def score(report: AuditReport, faults: dict) -> pd.DataFrame:
@@ -291,18 +227,11 @@ def score(report: AuditReport, faults: dict) -> pd.DataFrame:
         Index ``replicas`` (counted in pairs), ``mislabelled``, ``unusable``; columns
         ``planted``, ``reported``, ``right``, ``precision``, ``recall`` (NaN where nothing was reported or planted).
     """
-    reported, known = _reported(report), _known(faults)
-    rows = {}
-    for kind, truth in known.items():
-        right = len(truth & reported[kind])
-        rows[kind] = {
-            "planted": len(truth),
-            "reported": len(reported[kind]),
-            "right": right,
-            "precision": right / len(reported[kind]) if reported[kind] else np.nan,
-            "recall": right / len(truth) if truth else np.nan,
-        }
-    return pd.DataFrame.from_dict(rows, orient="index")
+    rows, reported = {}, _reported(report)
+    for kind, known in _known(faults).items():
+        rows[kind] = {"planted": len(known), "reported": len(reported[kind]), "right": len(known & reported[kind])}
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    return table.assign(precision=table["right"] / table["reported"], recall=table["right"] / table["planted"])
 
 
 #: Synthetic corpora that no threshold was chosen on.
@@ -316,8 +245,6 @@ def measure(seeds: Sequence[int] = UNSEEN, progress: bool = True) -> Experiment:
     A contestant is a kind of fault; its marks under "recall" say which of the planted faults were found, under
     "precision" which of the findings were planted.
     """
-    from genre_utils.corpora import load_corpus
-
     trials, profile = [], PROFILES["mini"]
     for seed in seeds:
         corpus = load_corpus(replace(profile, corpus_seed=seed), progress=progress)
@@ -326,7 +253,7 @@ def measure(seeds: Sequence[int] = UNSEEN, progress: bool = True) -> Experiment:
             found, known = _reported(told), _known(corpus.faults)
             for kind in ("mislabelled",) if suffix else tuple(known):
                 for condition, these, those in ((RECALL, known, found), (PRECISION, found, known)):
-                    hits = "".join("1" if one in those[kind] else "0" for one in sorted(these[kind], key=lambda one: sorted(one) if isinstance(one, frozenset) else [one]))
+                    hits = "".join("1" if one in those[kind] else "0" for one in sorted(these[kind]))
                     trials.append(Trial(contestant=kind + suffix, condition=condition, seed=seed, marks=hits))
     return Experiment(
         question="audit",
@@ -344,10 +271,10 @@ def quality(record: Experiment) -> pd.DataFrame:
     """Precision and recall of each kind of fault over all corpora of a record, with Wilson's intervals."""
     rows = {}
     for kind in record.contestants:
-        rows[kind] = {}
-        for condition in (PRECISION, RECALL):
+        rows[kind] = row = {}
+        for condition, count in ((RECALL, "planted"), (PRECISION, "reported")):
             hits = "".join(trial.marks for trial in record.trials_of(kind, condition))
             share = wilson(hits.count("1"), len(hits)) if hits else None
-            rows[kind]["planted" if condition == RECALL else "reported"] = len(hits)
-            rows[kind][condition] = f"{share.value:.2f} [{share.low:.2f}, {share.high:.2f}]" if share else "–"
+            row[count] = len(hits)
+            row[condition] = f"{share.value:.2f} [{share.low:.2f}, {share.high:.2f}]" if share else "–"
     return pd.DataFrame.from_dict(rows, orient="index")[["planted", "reported", PRECISION, RECALL]]

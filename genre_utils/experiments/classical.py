@@ -26,19 +26,19 @@ from genre_utils import splits
 from genre_utils.corpora import Clip, Corpus
 from genre_utils.corpora.faults import gtzan_faults
 from genre_utils.errors import CorpusError
+from genre_utils.experiments.material import record
 from genre_utils.features import FEATURE_NAMES
 from genre_utils.models.svm import GRID, rbf_svm
-from genre_utils.provenance import origin
-from genre_utils.records import CorpusInfo, Experiment, Trial, plain
+from genre_utils.records import Experiment, Trial, plain
 from genre_utils.splits import Split, gtzan_ids
 
 #: Where the feature table is looked for.
 TABLE_VARIABLE = "GTZAN_FEATURES_CSV"
 #: Fixed splits, and those that a repeat draws anew.
 FIXED: dict[str, Callable[[], Split]] = {
-    "study: CNN": splits.cnn_split,
-    "study: wav2vec": splits.wav2vec_split,
-    "fault-filtered": splits.filtered_split,
+    "study: CNN": lambda: splits.gtzan_split("cnn"),
+    "study: wav2vec": lambda: splits.gtzan_split("wav2vec"),
+    "fault-filtered": lambda: splits.gtzan_split("filtered"),
 }
 RANDOM, BY_ARTIST = "random", "by artist"
 
@@ -124,14 +124,12 @@ def measure_splits(
 
     Parameters
     ----------
-    corpus, features
-        As :func:`feature_table` gives them; features float (n, k) in corpus order.
+    features : ndarray, shape (n, k)
+        In corpus order.
     repeats : int
         Draws of the random split and of the artist-grouped folds. A draw of folds tests every clip once.
-    only : mapping, optional
-        Other classifiers than :func:`classifiers`.
-    fixed : mapping, optional
-        Other fixed splits than :data:`FIXED`.
+    only, fixed : mapping, optional
+        Other classifiers than :func:`classifiers`, other fixed splits than :data:`FIXED`.
     drawn : mapping, optional
         What a repeat draws, from its number: by default one random split, and five artist-grouped folds.
     """
@@ -161,24 +159,8 @@ def measure_splits(
                     train, test = (np.array([place[clip] for clip in some]) for some in (part.train, part.test))
                     fitted, settings = tuned(estimator, grid, train, apart)
                     marks[test] = np.where(fitted.predict(features[test]) == y[test], "1", "0")
-                trials.append(
-                    Trial(
-                        contestant=classifier,
-                        condition=name,
-                        seed=repeat,
-                        labels=len(train),
-                        settings=plain(settings) if len(parts) == 1 else {},
-                        marks="".join(marks),
-                    )
-                )
+                about = {"contestant": classifier, "condition": name, "seed": repeat, "labels": len(train)}
+                kept = plain(settings) if len(parts) == 1 else {}
+                trials.append(Trial(**about, settings=kept, marks="".join(marks)))
                 bar.update()
-    return Experiment(
-        question=question,
-        profile="gtzan",
-        corpus=CorpusInfo(name=corpus.name, fingerprint="", clips=len(corpus)),
-        clips=list(corpus.ids),
-        artists=[clip.artist or clip.id for clip in corpus],
-        provenance=provenance,
-        **origin(),
-        trials=trials,
-    )
+    return record(question, "gtzan", corpus, trials, corpus.ids, provenance=provenance, with_audio=False)

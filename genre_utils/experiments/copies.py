@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from scipy import fft, signal
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from genre_utils.audio import file_sha256, load_audio
 from genre_utils.corpora import Corpus
@@ -28,16 +33,9 @@ _COMPARE_HZ = 8_000
 class Pair:
     """Two clips that hold the same excerpt.
 
-    Attributes
-    ----------
-    match : float
-        Agreement of their fingerprints, about 0 (chance) to 1.
-    coherence : float
-        Correlation of their waveforms over the part they share, 0 to 1.
-    lag_s : float
-        What is heard at time t in `first` is heard at t + lag_s in `second`.
-    identical : bool
-        The files are equal byte for byte.
+    `match` is the agreement of their fingerprints, about 0 (chance) to 1; `coherence` the correlation of their waveforms
+    over the part they share, 0 to 1. What is heard at time t in `first` is heard at t + `lag_s` in `second`.
+    `identical`: the files are equal byte for byte.
     """
 
     first: str
@@ -63,11 +61,7 @@ def fingerprints(mel: np.ndarray) -> np.ndarray:
 
 
 def match_all(prints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Best agreement of every pair of fingerprints over all time shifts.
-
-    Parameters
-    ----------
-    prints : ndarray, shape (n, bands, T)
+    """Best agreement of every pair of fingerprints (n, bands, T) over all time shifts.
 
     Returns
     -------
@@ -76,15 +70,9 @@ def match_all(prints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         overlaps agree by chance more easily).
     lag : ndarray of int, shape (n, n)
         Frames by which the second runs late.
-
-    Notes
-    -----
-    All correlations at once: per frequency of the clips' modulations, one matrix product of all clips with
-    all. The upper half of those frequencies (above 11 Hz) is noise and alignment error, and is left out.
     """
-    import torch
-    from scipy import fft
-
+    # All correlations at once: per frequency of the clips' modulations, one matrix product of all clips with
+    # all. The upper half of those frequencies (above 11 Hz) is noise and alignment error, and is left out.
     n, _, frames = prints.shape
     length = fft.next_fast_len(2 * frames, real=True)
     spectra = fft.rfft(prints, length, axis=2, workers=cores())[:, :, : length // 4]
@@ -109,24 +97,15 @@ def match_all(prints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def coherence(first: np.ndarray, second: np.ndarray, lag: int, slack: int) -> tuple[float, int]:
-    """Best absolute correlation of two waves over their overlap, at shifts within `slack` of `lag` samples.
+    """Best absolute correlation of two waves over their overlap, 0 to 1, at shifts within `slack` of `lag` samples; and
+    the samples by which `second` then runs late.
 
     Differences of samples are compared, so that a shared bass note or hum counts for little.
-
-    Returns
-    -------
-    coherence : float
-        0 to 1.
-    lag : int
-        Samples by which `second` runs late.
     """
-    from scipy import fft
-
     first, second = np.diff(first), np.diff(second)
-    length = fft.next_fast_len(len(first) + len(second), real=True)
-    correlation = fft.irfft(fft.rfft(first, length).conj() * fft.rfft(second, length), length)
-    shifts = np.arange(lag - slack, lag + slack + 1)
-    shift = int(shifts[np.abs(correlation[shifts % length]).argmax()])
+    shifts = signal.correlation_lags(len(second), len(first))
+    near = np.abs(shifts - lag) <= slack
+    shift = int(shifts[near][np.abs(signal.correlate(second, first, method="fft")[near]).argmax()])
     a, b = first[max(0, -shift) :], second[max(0, shift) :]
     shared = min(len(a), len(b))
     a, b = a[:shared], b[:shared]
@@ -152,3 +131,11 @@ def replicas(corpus: Corpus, ids: list[str], match: np.ndarray, lag: np.ndarray)
             found.append(Pair(ids[i], ids[j], float(match[i, j]), value, shift / _COMPARE_HZ, same))
     # Equal to three digits is equal: copies reach 1, but for the rounding of this processor.
     return sorted(found, key=lambda pair: (-round(max(pair.match, pair.coherence), 3), pair.first, pair.second))
+
+
+def groups_of(ids: Sequence[str], pairs: Sequence[Pair]) -> np.ndarray:
+    """Number of each clip's group, int (n,): clips that `pairs` join, directly or not, have the same."""
+    place = {clip: i for i, clip in enumerate(ids)}
+    rows, columns = [place[pair.first] for pair in pairs], [place[pair.second] for pair in pairs]
+    links = coo_array((np.ones(len(pairs)), (rows, columns)), shape=(len(ids), len(ids)))
+    return connected_components(links, directed=False)[1]

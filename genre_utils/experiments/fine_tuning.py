@@ -32,10 +32,10 @@ def measure(backbones: Mapping, seeds: int = 5, progress: bool = True) -> Experi
     like = next(iter(backbones.values()))
     longer = replace(profile.full, epochs=3 * profile.full.epochs, patience=3 * profile.full.patience)
     starts: dict[str, tuple[Callable, Any]] = {
-        name: ((lambda seed, name=name: deepcopy(backbones[name])), profile.full) for name in backbones
+        name: ((lambda seed, whole=backbone: deepcopy(whole)), profile.full) for name, backbone in backbones.items()
     }
-    starts[RANDOM] = (lambda seed: random_backbone(seed, like=like)), profile.full
-    starts[f"{RANDOM}, three times as long"] = (lambda seed: random_backbone(seed, like=like)), longer
+    for name, training in ((RANDOM, profile.full), (f"{RANDOM}, three times as long", longer)):
+        starts[name] = (lambda seed: random_backbone(seed, like=like)), training
     todo = [(seed, name) for seed in range(seeds) for name in starts]
     for seed, name in tqdm(todo, desc="fine-tuning", unit="run", disable=not progress):
         start, training = starts[name]

@@ -27,8 +27,8 @@ def measure(backbones: Mapping, seeds: int = 10, progress: bool = True) -> Exper
     material = Material("mini", progress)
     train, val, test = material.parts()
     y, trials = material.y, []
-    for name, only, x in material.features(backbones, seeds):
-        for seed in range(seeds) if only is None else [only]:
+    for name, draws, x in material.features(backbones, seeds):
+        for seed in draws:
             for fraction in FRACTIONS:
                 size = max(len(material.corpus.genres), round(fraction * len(train)))
                 some = train
@@ -37,8 +37,6 @@ def measure(backbones: Mapping, seeds: int = 10, progress: bool = True) -> Exper
                 probes = [fit_probe(x[some, k], y[some], x[val, k], y[val]) for k in range(x.shape[1])]
                 best = int(np.argmax([score for _, score in probes]))
                 right = probes[best][0].predict(x[test, best]) == y[test]
-                trials.append(
-                    Trial(contestant=name, seed=seed, labels=size, layer=best, marks=as_marks(right))
-                )
+                trials.append(Trial(contestant=name, seed=seed, labels=size, layer=best, marks=as_marks(right)))
     settings = {"fractions": FRACTIONS, "layer and penalty": "best on the validation clips"}
     return material.record("labels", trials, backbones=backbones, settings=settings)

@@ -14,13 +14,11 @@ def measure(backbones: Mapping, seeds: int = 10, progress: bool = True) -> Exper
     material = Material("mini", progress)
     train, val, test = material.parts()
     y, trials = material.y, []
-    for name, only, x in material.features(backbones, seeds):
+    for name, draws, x in material.features(backbones, seeds):
         for layer in range(x.shape[1]):
             probe, _ = fit_probe(x[train, layer], y[train], x[val, layer], y[val])
             kept = as_marks(probe.predict(x[test, layer]) == y[test])
-            for seed in range(seeds) if only is None else [only]:
-                trials.append(
-                    Trial(contestant=name, seed=seed, labels=len(train), layer=layer, marks=kept)
-                )
+            for seed in draws:
+                trials.append(Trial(contestant=name, seed=seed, labels=len(train), layer=layer, marks=kept))
     settings = {"penalty": "best on the validation clips"}
     return material.record("layers", trials, backbones=backbones, settings=settings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -11,7 +11,7 @@ from tqdm import tqdm
 from genre_utils.corpora import Corpus, load_corpus
 from genre_utils.features import frozen_states, mels, waves
 from genre_utils.models.wav2vec import load_backbone, random_backbone
-from genre_utils.profiles import PROFILES, Profile
+from genre_utils.profiles import PROFILES
 from genre_utils.provenance import origin
 from genre_utils.records import CorpusInfo, Experiment, Trial, plain
 from genre_utils.splits import make_split
@@ -26,15 +26,10 @@ def contestants(named: Sequence[str] = (f"{PRE_TRAINED}=shipped",)) -> dict:
 
 
 class Material:
-    """Clips of a profile with all that is measured on them.
+    """Clips of a profile with all that is measured on them."""
 
-    Parameters
-    ----------
-    profile : Profile or str
-    """
-
-    def __init__(self, profile: Profile | str, progress: bool = True):
-        self.profile, self.progress = PROFILES.get(profile, profile), progress
+    def __init__(self, profile: str, progress: bool = True):
+        self.profile, self.progress = PROFILES[profile], progress
         self.corpus: Corpus = load_corpus(self.profile)
         self.split = make_split(self.corpus, self.profile)
         self.ids = list(self.split.ids)
@@ -53,37 +48,45 @@ class Material:
     def states(self, backbone) -> np.ndarray:
         """(clips, layers + 1, 2 * hidden)"""
         window_s = self.profile.head_only.window_s
-        return frozen_states(backbone, self.waves, window_s=window_s, batch_size=16, progress=self.progress)
+        return frozen_states(backbone, self.waves, window_s=window_s, progress=self.progress)
 
     def log_mel(self) -> np.ndarray:
         """(clips, 1, 2 * bands)"""
         mel = mels(self.corpus, self.ids, self.profile, progress=self.progress)[:, 0]
         return np.concatenate([mel.mean(-1), mel.std(-1)], axis=-1)[:, None]
 
-    def features(self, backbones: Mapping, seeds: int) -> Iterator[tuple[str, int | None, np.ndarray]]:
-        """(contestant, seed or None for all seeds, features) of everything that has frozen states or none."""
+    def features(self, backbones: Mapping, seeds: int) -> Iterator[tuple[str, Iterable[int], np.ndarray]]:
+        """(contestant, seeds that it stands for, features) of everything that has frozen states or none."""
         for name, backbone in backbones.items():
-            yield name, None, self.states(backbone)
-        yield LOG_MEL, None, self.log_mel()
+            yield name, range(seeds), self.states(backbone)
+        yield LOG_MEL, range(seeds), self.log_mel()
         like = next(iter(backbones.values()))
         for seed in tqdm(range(seeds), desc=RANDOM, unit="network", disable=not self.progress):
-            yield RANDOM, seed, self.states(random_backbone(seed, like=like))
+            yield RANDOM, [seed], self.states(random_backbone(seed, like=like))
 
-    def record(self, question: str, trials: list[Trial], *, clips=None, provenance: dict | None = None, backbones=None, settings=None):
+    def record(self, question: str, trials: list[Trial], clips: Sequence[str] = (), **about) -> Experiment:
         """The experiment on `question`, about the test clips of the split unless `clips` says which."""
-        clips = list(clips or self.split.test)
-        return Experiment(
-            question=question,
-            profile=self.profile.name,
-            corpus=CorpusInfo(name=self.corpus.name, fingerprint=self.corpus.fingerprint, clips=len(self.corpus)),
-            provenance=provenance or {"": self.split.provenance},
-            clips=clips,
-            artists=[self.corpus[clip].artist or clip for clip in clips],
-            backbones={name: backbone.fingerprint for name, backbone in (backbones or {}).items()},
-            settings=plain(settings or {}),
-            **origin(),
-            trials=trials,
-        )
+        about = {"provenance": {"": self.split.provenance}} | about
+        return record(question, self.profile.name, self.corpus, trials, clips or self.split.test, **about)
+
+
+def record(
+    question: str, profile: str, corpus: Corpus, trials: list[Trial], clips: Sequence[str], *, provenance: dict,
+    with_audio: bool = True, backbones: Mapping | None = None, settings: Mapping | None = None,
+) -> Experiment:  # fmt: skip
+    """The record of `trials` on `clips`; `provenance` says of each condition where its split comes from."""
+    return Experiment(
+        question=question,
+        profile=profile,
+        corpus=CorpusInfo(name=corpus.name, fingerprint=corpus.fingerprint if with_audio else "", clips=len(corpus)),
+        provenance=provenance,
+        clips=list(clips),
+        artists=[corpus[clip].artist or clip for clip in clips],
+        backbones={name: backbone.fingerprint for name, backbone in (backbones or {}).items()},
+        settings=plain(settings or {}),
+        **origin(),
+        trials=trials,
+    )
 
 
 def as_marks(hits: np.ndarray) -> str:

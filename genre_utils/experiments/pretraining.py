@@ -11,15 +11,12 @@ import torch
 from safetensors.torch import load_file
 from transformers import Wav2Vec2Config, Wav2Vec2ForPreTraining
 
-from genre_utils.corpora import load_corpus
 from genre_utils.errors import CheckpointError
-from genre_utils.features import waves
+from genre_utils.experiments.material import Material
 from genre_utils.models.pretraining import CURVE, RATE_HZ
 from genre_utils.models.probe import fit_probe
 from genre_utils.models.wav2vec import Backbone, pool_states, save_backbone
 from genre_utils.paths import package_data
-from genre_utils.profiles import PROFILES
-from genre_utils.splits import make_split
 
 
 def genre_probe(seconds: float = 3.0) -> Callable[[Wav2Vec2ForPreTraining], float]:
@@ -28,15 +25,12 @@ def genre_probe(seconds: float = 3.0) -> Callable[[Wav2Vec2ForPreTraining], floa
     A linear classifier on the pooled states (mean and deviation over time) of each layer learns from the training
     clips and is scored on the validation clips; the result is the mean over the layers. Test clips stay out of it.
     """
-    profile = PROFILES["mini"]
-    corpus = load_corpus(profile)
-    split = make_split(corpus, profile)
-    parts = {part: getattr(split, part) for part in ("train", "val")}
-    heard, y = {}, {part: corpus.labels(ids) for part, ids in parts.items()}
-    for part, ids in parts.items():
-        whole = waves(corpus, ids, profile, RATE_HZ)
-        start = (whole.shape[1] - round(seconds * RATE_HZ)) // 2
-        heard[part] = torch.from_numpy(whole[:, start : start + round(seconds * RATE_HZ)].copy())
+    material = Material("mini", progress=False)
+    train, val, _ = material.parts()
+    length = round(seconds * RATE_HZ)
+    start = (material.waves.shape[1] - length) // 2
+    heard = [torch.from_numpy(material.waves[part, start : start + length]) for part in (train, val)]
+    y_train, y_val = material.y[train], material.y[val]
 
     @torch.inference_mode()
     def pooled(backbone: Backbone, clips: torch.Tensor) -> np.ndarray:
@@ -45,44 +39,35 @@ def genre_probe(seconds: float = 3.0) -> Callable[[Wav2Vec2ForPreTraining], floa
         return torch.cat(states).numpy()
 
     def probe(model: Wav2Vec2ForPreTraining) -> float:
-        states = {part: pooled(Backbone(model.wav2vec2, "probed"), clips) for part, clips in heard.items()}
-        layers = range(states["train"].shape[1])
-        scores = [fit_probe(states["train"][:, i], y["train"], states["val"][:, i], y["val"])[1] for i in layers]
+        x_train, x_val = (pooled(Backbone(model.wav2vec2, "probed"), clips) for clips in heard)
+        scores = [fit_probe(x_train[:, i], y_train, x_val[:, i], y_val)[1] for i in range(x_train.shape[1])]
         return float(np.mean(scores))
 
     return probe
 
 
-def ship(run_dir: Path | str, folder: Path | str | None = None, card: str | None = None) -> Path:
-    """Copy a finished pre-training into the package: half-precision weights, configuration, curve,
-    model card.
+def ship(run_dir: Path | str, folder: Path | str | None = None) -> Path:
+    """Copy a finished pre-training to where ``load_backbone("shipped")`` finds it: half-precision weights, configuration,
+    curve.
 
     Parameters
     ----------
     run_dir : path
-        What :func:`pretrain` wrote.
+        What :func:`genre_utils.models.pretraining.pretrain` wrote.
     folder : path, optional
         ``genre_utils/data/backbone`` by default.
-    card : str, optional
-        Text of ``README.md``; an existing card is kept if this is None.
 
-    Returns
-    -------
-    Path
-        The folder, which ``load_backbone("shipped")`` reads.
+    Raises
+    ------
+    CheckpointError
+        If the pre-training has not come to its end.
     """
-    run_dir = Path(run_dir)
+    run_dir, folder = Path(run_dir), Path(folder or package_data("backbone"))
     if not (run_dir / "model.safetensors").is_file():
-        raise CheckpointError(
-            f"{run_dir} holds no finished pre-training: run pretrain() to its last step first"
-        )
-    folder = Path(folder) if folder else package_data("backbone")
-    folder.mkdir(parents=True, exist_ok=True)
-    config = Wav2Vec2Config.from_pretrained(run_dir)
-    model = Wav2Vec2ForPreTraining(config)
+        raise CheckpointError(f"{run_dir} holds no finished pre-training: run pretrain() to its last step first")
+    model = Wav2Vec2ForPreTraining(Wav2Vec2Config.from_pretrained(run_dir))
     model.load_state_dict(load_file(run_dir / "model.safetensors"))
+    folder.mkdir(parents=True, exist_ok=True)
     save_backbone(model.half(), folder)
     shutil.copyfile(run_dir / CURVE, folder / CURVE)
-    if card is not None:
-        (folder / "README.md").write_text(card, encoding="utf-8")
     return folder

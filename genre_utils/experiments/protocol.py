@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from copy import deepcopy
 
 import numpy as np
@@ -19,17 +19,12 @@ from genre_utils.training import fit, set_seed
 from genre_utils.windows import WindowSet, predict_clips
 
 
-def measure(backbones: Mapping, seeds: int = 5, progress: bool = True, only: Sequence[str] = ()) -> Experiment:
+def measure(backbones: Mapping, seeds: int = 5, progress: bool = True) -> Experiment:
     """Head-only and full fine-tuning as the book runs them, with each choice of the study alone, and with all of them.
 
     As in chapters 4 and 5: head-only with the profile's head (linear unless the protocol names another) on the
     layer that a probe finds best on the validation clips; full fine-tuning from the head so trained.
     Contestants are called "head-only: CHOICE" and "full: CHOICE". Seeds decide head, order and excerpts.
-
-    Parameters
-    ----------
-    only : sequence of str, optional
-        Some protocols instead of all.
     """
     material = Material("mini", progress)
     train, val, test = material.parts()
@@ -40,13 +35,13 @@ def measure(backbones: Mapping, seeds: int = 5, progress: bool = True, only: Seq
         trials.append(Trial(contestant=name, seed=seed, labels=len(train), marks=kept))
 
     heard: dict[bool, tuple[np.ndarray, np.ndarray, int]] = {}
-    todo = [(seed, name) for seed in range(seeds) for name in only or (CORRECTED, *CHOICES, ORIGINAL)]
+    todo = [(seed, name) for seed in range(seeds) for name in (CORRECTED, *CHOICES, ORIGINAL)]
     for seed, name in tqdm(todo, desc="protocol", unit="run", disable=not progress):
         profile = with_protocol(material.profile, name)
         if profile.resampled not in heard:
             sound = waves(material.corpus, material.ids, profile, backbone.rate_hz, progress=progress)
             window_s = profile.head_only.window_s
-            states = frozen_states(backbone, sound, window_s=window_s, batch_size=16, progress=progress)
+            states = frozen_states(backbone, sound, window_s=window_s, progress=progress)
             scores = [fit_probe(x[train], y[train], x[val], y[val])[1] for x in states.swapaxes(0, 1)]
             heard[profile.resampled] = sound, states, int(np.argmax(scores))
         sound, states, best_layer = heard[profile.resampled]

@@ -19,14 +19,12 @@ from genre_utils.training import fit, set_seed
 from genre_utils.windows import WindowSet, predict_clips
 
 
-def measure(
-    backbones: Mapping, seeds: int = 5, progress: bool = True, folds: int = 5, cnn: bool = True
-) -> Experiment:
+def measure(backbones: Mapping, seeds: int = 5, progress: bool = True, folds: int = 5) -> Experiment:
     """Real clips: artist-grouped cross-validation; every clip is tested once a seed.
 
     Layer and penalty of the probes, and the SVM's settings, are tuned by grouped cross-validation inside the
     training side. The CNN trains from scratch for the profile's number of epochs. Seeds draw the folds, the random
-    weights and the CNN's. Without `cnn` the CNN, which takes most of the time, is left out.
+    weights and the CNN's.
     """
     material = Material("gtzan-mini", progress)
     y, trials = material.y, []
@@ -47,13 +45,17 @@ def measure(
         size = len(y) - len(y) // folds
         trials.append(Trial(contestant=name, seed=seed, labels=size, marks=as_marks(right)))
 
-    for name, only, x in material.features(backbones, seeds):
-        for seed in range(seeds) if only is None else [only]:
+    for name, draws, x in material.features(backbones, seeds):
+        for seed in draws:
             score(name, seed, lambda train, test, x=x: _tuned_probe(x, y, tuning(train), train, test))
-    x = statistics(material.corpus, material.ids, material.profile, progress=progress)
+    table = statistics(material.corpus, material.ids, material.profile, progress=progress)
+
+    def tuned_svm(train: np.ndarray, test: np.ndarray) -> np.ndarray:
+        search = GridSearchCV(rbf_svm(), GRID, cv=tuning(train))
+        return search.fit(table[train], y[train]).predict(table[test])
+
     for seed in range(seeds):
-        score(SVM, seed, lambda train, test: _tuned_svm(x, y, tuning(train), train, test))
-    for seed in range(seeds) if cnn else ():
+        score(SVM, seed, tuned_svm)
         score(CNN, seed, lambda train, test, seed=seed: _trained_cnn(material, seed, train, test))
     settings = {"tuning": "grouped cross-validation inside the training side", "cnn": vars(material.profile.cnn)}
     provenance = cuts[0][0].provenance.replace("seed 0", f"seeds 0 to {seeds - 1}")
@@ -70,11 +72,6 @@ def _tuned_probe(x, y, cuts, train, test) -> np.ndarray:
     }
     layer, strength = max(found, key=found.get)
     return linear_probe(strength).fit(x[train, layer], y[train]).predict(x[test, layer])
-
-
-def _tuned_svm(x, y, cuts, train, test) -> np.ndarray:
-    search = GridSearchCV(rbf_svm(), GRID, cv=cuts).fit(x[train], y[train])
-    return search.predict(x[test])
 
 
 def _trained_cnn(material: Material, seed: int, train, test) -> np.ndarray:

@@ -21,15 +21,8 @@ RANDOM_WINDOWS, WHOLE_CLIPS = "random windows", "whole clips"
 def measure(corpus: Corpus | None = None, seeds: int = 20, progress: bool = True, parts: int = 3) -> Experiment:
     """The SVM on windows of clips: drawn at random, kept together clip by clip, and artist by artist.
 
-    Every clip is cut into equal parts, each described by its own 57 statistics; each draw is a five-fold
-    cross-validation that tests every part once. What differs is only who may be on both sides.
-
-    Parameters
-    ----------
-    corpus : Corpus, optional
-        With audio; by default gtzan-mini.
-    parts : int
-        Windows a clip.
+    Every clip (of `corpus`, by default gtzan-mini) is cut into equal `parts`, each described by its own 57 statistics;
+    each draw is a five-fold cross-validation that tests every part once. What differs is only who may be on both sides.
     """
     corpus = corpus or load_corpus(PROFILES["gtzan-mini"], progress=progress)
     rows, cut = [], []

@@ -51,13 +51,10 @@ class Objective:
 
 
 def sample_mask(rng: np.random.Generator, clips: int, frames: int, objective: Objective) -> np.ndarray:
-    """Masked frames, bool (clips, frames): spans with distinct starts, which may overlap (paper,
-    sect. 3.1)."""
+    """Masked frames, bool (clips, frames): spans with distinct starts, which may overlap (paper, sect. 3.1)."""
     length = objective.mask_length
     if frames <= length + 1:
-        raise GenreError(
-            f"excerpts of {frames} frames are too short for masks of {length} frames: use longer ones"
-        )
+        raise GenreError(f"excerpts of {frames} frames are too short for masks of {length} frames: use longer ones")
     spans = max(1, int(objective.mask_fraction * frames / length + rng.random()))
     spans = min(spans, frames - length)
     starts = rng.random((clips, frames - length)).argsort(axis=1)[:, :spans]
@@ -67,8 +64,7 @@ def sample_mask(rng: np.random.Generator, clips: int, frames: int, objective: Ob
 
 
 def sample_negatives(rng: np.random.Generator, mask: np.ndarray, objective: Objective) -> np.ndarray:
-    """Distractors of every frame, int64 (clips, frames, negatives): indices into the flattened
-    (clips x frames).
+    """Distractors of every frame, int64 (clips, frames, negatives): indices into the flattened (clips x frames).
 
     All are masked frames, none is the frame itself. Rows of unmasked frames are zero: no loss is taken there.
     """
@@ -104,8 +100,8 @@ class Auxiliary(nn.Module):
     Parameters
     ----------
     objective : Objective
-    hidden : int
-        Width of the states.
+    hidden, frames : int
+        Width of the states, and how many an excerpt has.
     examples : float tensor (n, samples)
         Excerpts from which the mean and spread of each band are taken.
     """
@@ -162,10 +158,9 @@ def contrastive_terms(
 
     Parameters
     ----------
-    model : transformers.Wav2Vec2ForPreTraining
     waves : float tensor (clips, samples), zero mean and unit variance
-    mask : bool tensor (clips, frames)
-    negatives : int64 tensor (clips, frames, negatives), indices into the flattened (clips x frames)
+    mask, negatives
+        From :func:`sample_mask` and :func:`sample_negatives`.
     auxiliary : Auxiliary, optional
         Further tasks; their loss is added, and their terms too.
 
@@ -207,8 +202,7 @@ def contrastive_terms(
 def sample_windows(
     rng: np.random.Generator, waves: np.ndarray, clips: int, samples: int, pairs: bool = False
 ) -> torch.Tensor:
-    """`clips` random excerpts of `samples` samples, float32 (clips, samples), zero mean and unit
-    variance each.
+    """`clips` random excerpts of `samples` samples, float32 (clips, samples), zero mean and unit variance each.
 
     With `pairs`, excerpts 0 and 1 are of one clip and do not overlap, and so are 2 and 3, and so on.
     """
@@ -221,9 +215,7 @@ def sample_windows(
     else:
         rows = rng.choice(len(waves), size=clips, replace=len(waves) < clips)
         starts = rng.integers(0, waves.shape[1] - samples + 1, size=clips)
-    batch = np.stack([waves[r, s : s + samples] for r, s in zip(rows, starts, strict=True)]).astype(
-        np.float32
-    )
+    batch = np.stack([waves[r, s : s + samples] for r, s in zip(rows, starts, strict=True)]).astype(np.float32)
     batch -= batch.mean(axis=1, keepdims=True)
     # int16 units: the floor keeps digital silence from being blown up into noise.
     batch /= np.maximum(batch.std(axis=1, keepdims=True), 1.0)

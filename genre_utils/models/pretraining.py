@@ -3,7 +3,6 @@ objective that of :mod:`genre_utils.models.contrastive`; what is here is the loo
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import os
@@ -13,12 +12,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 from tqdm import tqdm
 from transformers import Wav2Vec2Config, Wav2Vec2ForPreTraining
 
-from genre_utils.device import autocast, in_bf16
+from genre_utils.device import autocast, precision_of
 from genre_utils.errors import CheckpointError, GenreError
 from genre_utils.models.contrastive import (
     RATE_HZ,
@@ -31,19 +31,19 @@ from genre_utils.models.contrastive import (
 )
 from genre_utils.models.wav2vec import save_backbone, small_config
 
-CHECKPOINT = "checkpoint.pt"
 CURVE = "curve.csv"
 COLUMNS = (
     "step", "loss", "contrastive", "diversity", "accuracy", "perplexity", "log_mel", "same_clip", "grad_norm",
     "temperature", "learning_rate", "val_loss", "val_accuracy", "val_perplexity", "val_log_mel", "val_same_clip", "probe",
     "seconds",
 )  # fmt: skip
+#: Fraction of the steps in which the learning rate rises, decay of the weights, and longest gradient.
+WARMUP, WEIGHT_DECAY, CLIP_NORM = 0.08, 0.01, 1.0
 
 
 def _batch(rng, waves, model, clips: int, samples: int, objective: Objective):
     wave = sample_windows(rng, waves, clips, samples, pairs=objective.clip_weight > 0)
-    frames = int(model._get_feat_extract_output_lengths(samples))
-    mask = sample_mask(rng, clips, frames, objective)
+    mask = sample_mask(rng, clips, int(model._get_feat_extract_output_lengths(samples)), objective)
     negatives = sample_negatives(rng, mask, objective)
     return tuple(t.to(model.device) for t in (wave, torch.from_numpy(mask), torch.from_numpy(negatives)))
 
@@ -60,8 +60,16 @@ def validate(
     bf16: bool | None = None,
     auxiliary: Auxiliary | None = None,
 ) -> dict[str, float]:
-    """Mean terms over the same `batches` batches of held-out clips each time it is called (hard
-    codewords)."""
+    """Mean terms of :func:`contrastive_terms` over `batches` batches of held-out clips, the same ones at every call.
+
+    Parameters
+    ----------
+    waves : int16 array (clips, samples) at 16 kHz
+    samples : int
+        Length of the excerpts.
+    bf16 : bool, optional
+        As in :func:`genre_utils.device.autocast`.
+    """
     was_training = model.training
     model.eval()
     sums: dict[str, float] = {}
@@ -74,36 +82,25 @@ def validate(
     return sums
 
 
-def rate_at(step: int, *, steps: int, peak: float, warmup: float) -> float:
-    """Learning rate of `step`: linear warm-up over the fraction `warmup`, then a cosine down to 2 %
-    of `peak`."""
-    rise = max(1, round(warmup * steps))
+def rate_at(step: int, *, steps: int, peak: float) -> float:
+    """Learning rate of `step`: linear warm-up, then a cosine down to 2 % of `peak`."""
+    rise = max(1, round(WARMUP * steps))
     if step < rise:
         return peak * (step + 1) / rise
     progress = (step - rise) / max(1, steps - rise)
     return peak * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
-def temperature_at(step: int, *, steps: int, start: float = 2.0, end: float = 0.5) -> float:
-    """Gumbel temperature of `step`: exponential from `start`, at `end` after 70 % of the run
-    (fairseq's shape)."""
-    return max(end, start * (end / start) ** (step / max(1.0, 0.7 * steps)))
+def temperature_at(step: int, *, steps: int) -> float:
+    """Gumbel temperature of `step`: exponential from 2, at 0.5 after 70 % of the run (fairseq's shape)."""
+    return max(0.5, 2.0 * 0.25 ** (step / max(1.0, 0.7 * steps)))
 
 
-def _save_checkpoint(path: Path, model, auxiliary, optimiser, step: int, seconds: float, key: dict) -> None:
-    partial = path.with_suffix(".partial")
-    torch.save(
-        {"model": model.state_dict(), "auxiliary": auxiliary.state_dict() if auxiliary else {},
-         "optimiser": optimiser.state_dict(), "step": step, "seconds": seconds, "key": json.dumps(key, sort_keys=True)},
-        partial,
-    )  # fmt: skip
-    os.replace(partial, path)
-
-
-def _load_checkpoint(path: Path, model, auxiliary, optimiser, key: dict) -> tuple[int, float]:
+def _load_checkpoint(path: Path, parts: dict, key: str) -> tuple[int, float]:
+    """Put a checkpoint's state into model, further tasks and optimiser: the steps taken, and their seconds."""
     try:
-        saved = torch.load(path, map_location=model.device, weights_only=True)
-        same = json.loads(saved["key"]) == json.loads(json.dumps(key))
+        saved = torch.load(path, map_location=parts["model"].device, weights_only=True)
+        same = json.loads(saved["key"]) == json.loads(key)
     except Exception as error:
         raise CheckpointError(
             f"{path} is damaged ({type(error).__name__}): delete it to start the pre-training again"
@@ -113,36 +110,17 @@ def _load_checkpoint(path: Path, model, auxiliary, optimiser, key: dict) -> tupl
             f"{path} belongs to a pre-training with other settings or data: delete it, "
             "choose another folder, or pass resume=False to overwrite it"
         )
-    model.load_state_dict(saved["model"])
-    if auxiliary is not None:
-        auxiliary.load_state_dict(saved["auxiliary"])
-    optimiser.load_state_dict(saved["optimiser"])
+    for name, part in parts.items():
+        part.load_state_dict(saved[name])
     return saved["step"], saved["seconds"]
 
 
-def _rows(path: Path) -> list[dict]:
-    if not path.is_file():
-        return []
-    with path.open(newline="") as file:
-        return [{k: float(v) if v else None for k, v in row.items()} for row in csv.DictReader(file)]
-
-
-def _write_rows(path: Path, rows: list[dict]) -> None:
-    partial = path.with_suffix(".partial")
-    with partial.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({k: ("" if row.get(k) is None else f"{row[k]:.6g}") for k in COLUMNS})
-    os.replace(partial, path)
-
-
-def _decay_groups(parameters: list[nn.Parameter], weight_decay: float) -> list[dict]:
-    """Weight decay on matrices and kernels only, not on biases and normalisation gains."""
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+def _save(checkpoint: Path, content: dict, curve: Path, rows: list[dict]) -> None:
+    """Write the curve and then the checkpoint, each whole or not at all."""
+    pd.DataFrame(rows, columns=COLUMNS).to_csv(curve.with_suffix(".partial"), index=False, float_format="%.6g")
+    os.replace(curve.with_suffix(".partial"), curve)
+    torch.save(content, checkpoint.with_suffix(".partial"))
+    os.replace(checkpoint.with_suffix(".partial"), checkpoint)
 
 
 def _auxiliary(objective: Objective, model, waves: np.ndarray, samples: int, seed: int) -> Auxiliary | None:
@@ -162,22 +140,17 @@ def pretrain(
     batch_size: int = 12,
     window_s: float = 3.0,
     learning_rate: float = 1e-3,
-    warmup: float = 0.08,
     seed: int = 0,
     objective: Objective | None = None,
     config: Wav2Vec2Config | None = None,
     val_waves: np.ndarray | None = None,
     probe: Callable[[Wav2Vec2ForPreTraining], float] | None = None,
     probe_every: int = 1000,
-    weight_decay: float = 0.01,
-    clip_norm: float = 1.0,
     log_every: int = 25,
     save_every: int = 250,
-    bf16: bool | None = None,
-    device: str | torch.device = "cpu",
+    device: str = "cpu",
     resume: bool = True,
     progress: bool = True,
-    stop_after: int | None = None,
 ) -> Wav2Vec2ForPreTraining:
     """Pre-train a wav2vec 2.0 contrastively; interrupted at any point, it continues where it was.
 
@@ -186,30 +159,23 @@ def pretrain(
 
     Parameters
     ----------
-    waves : int16 array or memmap (clips, samples) at 16 kHz
+    waves : int16 array (clips, samples) at 16 kHz
     out_dir : path
-        Receives ``checkpoint.pt`` (while running), ``curve.csv``, and at the end ``model.safetensors`` and
-        ``config.json``, which :func:`genre_utils.models.wav2vec.load_backbone` reads.
+        Receives ``checkpoint.pt``, ``curve.csv``, and at the end ``model.safetensors`` and ``config.json``, which
+        :func:`genre_utils.models.wav2vec.load_backbone` reads.
     steps : int
         Length of the whole run: learning rate and Gumbel temperature are functions of step / steps.
     window_s : float
         Length of the excerpts, in seconds.
-    learning_rate, warmup : float
-        Peak rate, and the fraction of `steps` over which it is reached (cosine afterwards).
-    objective : Objective, optional
-        Masks and negatives.
+    learning_rate : float
+        The highest (linear warm-up, cosine afterwards).
     config : Wav2Vec2Config, optional
         :func:`genre_utils.models.wav2vec.small_config` by default.
     val_waves : int16 array (clips, samples), optional
         Held-out clips; scored whenever a checkpoint is written (every `save_every` steps).
     probe : callable, optional
-        Model in eval mode -> accuracy of a genre probe on its states, such as :func:`genre_utils.experiments.pretraining.genre_probe` makes; asked every
-        `probe_every` steps (a multiple of `save_every`) and at the end. It watches; nothing is chosen by it.
-    bf16 : bool, optional
-        Compute in bfloat16 (autocast); weights stay float32. By default where the hardware has it and gets it right,
-        see :func:`genre_utils.device.precision_of`.
-    stop_after : int, optional
-        Stop (with a checkpoint) after this many steps, as an interruption would.
+        Model in eval mode -> accuracy of a genre probe on its states; asked every `probe_every` steps (a multiple of
+        `save_every`) and at the end. It watches; nothing is chosen by it.
 
     Returns
     -------
@@ -221,10 +187,9 @@ def pretrain(
     CheckpointError
         If ``checkpoint.pt`` is damaged or belongs to other settings.
     GenreError
-        If the clips are shorter than the window.
+        If the clips are shorter than the window, or the gradient is not finite.
     """
-    out_dir, device = Path(out_dir), torch.device(device)
-    objective = objective or Objective()
+    out_dir, objective = Path(out_dir), objective or Objective()
     samples = round(window_s * RATE_HZ)
     if waves.ndim != 2 or waves.shape[1] < samples:
         raise GenreError(
@@ -237,41 +202,37 @@ def pretrain(
             f"not batch_size {batch_size} and {waves.shape[1] / RATE_HZ:g} s: change one, or set clip_weight to 0"
         )
     out_dir.mkdir(parents=True, exist_ok=True)
-    checkpoint, curve = out_dir / CHECKPOINT, out_dir / CURVE
+    checkpoint, curve = out_dir / "checkpoint.pt", out_dir / CURVE
 
     torch.manual_seed(seed)
-    model = (
-        Wav2Vec2ForPreTraining(config or small_config(num_negatives=objective.num_negatives))
-        .to(device)
-        .train()
-    )
-    bf16 = in_bf16(model, bf16, device)
+    model = Wav2Vec2ForPreTraining(config or small_config(num_negatives=objective.num_negatives)).to(device).train()
+    bf16 = precision_of(device, model) == "bf16"
     auxiliary = _auxiliary(objective, model, waves, samples, seed)
     parameters = [*model.parameters(), *(auxiliary.parameters() if auxiliary else ())]
-    optimiser = torch.optim.AdamW(
-        _decay_groups(parameters, weight_decay), lr=learning_rate, betas=(0.9, 0.98), eps=1e-6, fused=True
-    )
-    key = {
+    decayed = [  # matrices and kernels, not biases and the gains of norms
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": WEIGHT_DECAY},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    optimiser = torch.optim.AdamW(decayed, lr=learning_rate, betas=(0.9, 0.98), eps=1e-6, fused=True)
+    parts = {"model": model, "optimiser": optimiser} | ({"auxiliary": auxiliary} if auxiliary else {})
+    key = json.dumps({
         "steps": steps, "batch_size": batch_size, "samples": samples, "learning_rate": learning_rate,
-        "warmup": warmup, "seed": seed, "objective": asdict(objective), "weight_decay": weight_decay,
-        "clip_norm": clip_norm, "bf16": bf16, "clips": list(waves.shape), "first_clip": int(np.abs(waves[0]).sum()),
+        "warmup": WARMUP, "seed": seed, "objective": asdict(objective), "weight_decay": WEIGHT_DECAY,
+        "clip_norm": CLIP_NORM, "bf16": bf16, "clips": list(waves.shape), "first_clip": int(np.abs(waves[0]).sum()),
         "config": {k: v for k, v in model.config.to_diff_dict().items() if k != "transformers_version"},
-    }  # fmt: skip
+    }, sort_keys=True)  # fmt: skip
     done, before, rows = 0, 0.0, []
     if resume and checkpoint.is_file():
-        done, before = _load_checkpoint(checkpoint, model, auxiliary, optimiser, key)
-        rows = [row for row in _rows(curve) if row["step"] <= done]
+        done, before = _load_checkpoint(checkpoint, parts, key)
+        written = pd.read_csv(curve).to_dict("records") if curve.is_file() else []
+        rows = [row for row in written if row["step"] <= done]
     started = time.perf_counter()
-    last = steps if stop_after is None else min(steps, stop_after)
-    bar = tqdm(
-        total=steps, initial=done, desc="pre-training", unit="step", disable=not progress, mininterval=1.0
-    )
+    bar = tqdm(total=steps, initial=done, desc="pre-training", unit="step", disable=not progress, mininterval=1.0)
 
-    for step in range(done, last):
+    for step in range(done, steps):
         rng = np.random.default_rng([seed, step])
         torch.manual_seed(int(rng.integers(2**62)))
-        rate = rate_at(step, steps=steps, peak=learning_rate, warmup=warmup)
-        temperature = temperature_at(step, steps=steps)
+        rate, temperature = rate_at(step, steps=steps, peak=learning_rate), temperature_at(step, steps=steps)
         for group in optimiser.param_groups:
             group["lr"] = rate
         model.set_gumbel_temperature(temperature)
@@ -280,7 +241,7 @@ def pretrain(
             terms = contrastive_terms(model, *batch, auxiliary)
         optimiser.zero_grad(set_to_none=True)
         terms["loss"].backward()
-        norm = nn.utils.clip_grad_norm_(parameters, clip_norm)
+        norm = nn.utils.clip_grad_norm_(parameters, CLIP_NORM)
         if not torch.isfinite(norm):
             raise GenreError(
                 f"the gradient is not finite at step {step}: lower learning_rate ({learning_rate:g}) and delete "
@@ -290,15 +251,10 @@ def pretrain(
         bar.update()
 
         number = step + 1
-        saving = number % save_every == 0 or number == last
+        saving = number % save_every == 0 or number == steps
         if number % log_every == 0 or saving or step == 0:
             row = {name: float(value.detach()) for name, value in terms.items()}
-            row |= {
-                "step": number,
-                "grad_norm": float(norm),
-                "temperature": temperature,
-                "learning_rate": rate,
-            }
+            row |= {"step": number, "grad_norm": float(norm), "temperature": temperature, "learning_rate": rate}
             if saving and val_waves is not None:
                 score = validate(
                     model, val_waves, samples=samples, objective=objective, batch_size=batch_size, bf16=bf16,
@@ -313,9 +269,8 @@ def pretrain(
             rows.append(row)
             bar.set_postfix({k: f"{row[k]:.2f}" for k in ("contrastive", "accuracy", "perplexity")})
         if saving:
-            _write_rows(curve, rows)
-            _save_checkpoint(checkpoint, model, auxiliary, optimiser, number, row["seconds"], key)
+            states = {name: part.state_dict() for name, part in parts.items()}
+            _save(checkpoint, states | {"step": number, "seconds": row["seconds"], "key": key}, curve, rows)
     bar.close()
-    if last == steps:
-        save_backbone(model, out_dir)
+    save_backbone(model, out_dir)
     return model.eval()

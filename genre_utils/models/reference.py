@@ -35,11 +35,9 @@ class ConvEncoder(nn.Module):
 
     def __init__(self, config: Wav2Vec2Config):
         super().__init__()
-        widths, blocks = pairwise((1, *config.conv_dim)), []
-        for i, (before, after) in enumerate(widths):
-            conv = nn.Conv1d(
-                before, after, config.conv_kernel[i], config.conv_stride[i], bias=config.conv_bias
-            )
+        blocks = []
+        for i, (before, after) in enumerate(pairwise((1, *config.conv_dim))):
+            conv = nn.Conv1d(before, after, config.conv_kernel[i], config.conv_stride[i], bias=config.conv_bias)
             if config.feat_extract_norm == "layer":
                 norm = ChannelNorm(after)
             else:
@@ -52,12 +50,7 @@ class ConvEncoder(nn.Module):
 
 
 def span_mask(
-    clips: int,
-    frames: int,
-    *,
-    fraction: float = 0.65,
-    length: int = 10,
-    generator: torch.Generator | None = None,
+    clips: int, frames: int, *, fraction: float = 0.65, length: int = 10, generator: torch.Generator | None = None
 ) -> torch.Tensor:
     """Part 2, what is hidden from the Transformer: bool (b, t).
 
@@ -95,9 +88,7 @@ class SelfAttention(nn.Module):
         self.query, self.key, self.value, self.out = (nn.Linear(hidden, hidden) for _ in range(4))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        q, k, v = (
-            f(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for f in (self.query, self.key, self.value)
-        )
+        q, k, v = (f(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for f in (self.query, self.key, self.value))
         weights = (q @ k.mT / math.sqrt(q.shape[-1])).softmax(-1)  # (b, heads, t, t)
         return self.out((weights @ v).transpose(1, 2).flatten(2))
 
@@ -107,15 +98,11 @@ class Block(nn.Module):
 
     def __init__(self, config: Wav2Vec2Config):
         super().__init__()
-        hidden = config.hidden_size
+        hidden, inner = config.hidden_size, config.intermediate_size
         self.norm_first = config.do_stable_layer_norm
         self.attention = SelfAttention(hidden, config.num_attention_heads)
         self.norm_1 = nn.LayerNorm(hidden, eps=config.layer_norm_eps)
-        self.feed_forward = nn.Sequential(
-            nn.Linear(hidden, config.intermediate_size),
-            nn.GELU(),
-            nn.Linear(config.intermediate_size, hidden),
-        )
+        self.feed_forward = nn.Sequential(nn.Linear(hidden, inner), nn.GELU(), nn.Linear(inner, hidden))
         self.norm_2 = nn.LayerNorm(hidden, eps=config.layer_norm_eps)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -127,8 +114,7 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Part 3, latents in context: (b, t, h) -> context (b, t, h) and the states of all layers, its
-    input first.
+    """Part 3, latents in context: (b, t, h) -> context (b, t, h) and the states of all layers, its input first.
 
     The context of a base model is its last state; that of a large one is its last state, normalised.
     """
@@ -159,9 +145,7 @@ class Quantiser(nn.Module):
         super().__init__()
         self.codebooks, words = config.num_codevector_groups, config.num_codevectors_per_group
         self.score = nn.Linear(config.conv_dim[-1], self.codebooks * words)
-        self.codewords = nn.Parameter(
-            torch.randn(self.codebooks, words, config.codevector_dim // self.codebooks)
-        )
+        self.codewords = nn.Parameter(torch.randn(self.codebooks, words, config.codevector_dim // self.codebooks))
         self.temperature = 2.0
 
     def forward(self, latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -176,18 +160,13 @@ class Quantiser(nn.Module):
 
 
 def perplexity(likely: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Codewords in use at the masked frames, summed over the codebooks: g if each has one, g * v if
-    all share."""
+    """Codewords in use at the masked frames, summed over the codebooks: g if each has one, g * v if all share."""
     mean = likely[mask].mean(0)  # (g, v)
     return torch.exp(-torch.xlogy(mean, mean).sum(-1)).sum()
 
 
 def contrastive_loss(
-    predicted: torch.Tensor,
-    targets: torch.Tensor,
-    mask: torch.Tensor,
-    negatives: torch.Tensor,
-    kappa: float = 0.1,
+    predicted: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor, negatives: torch.Tensor, kappa: float = 0.1
 ) -> torch.Tensor:
     """Part 4b, which of k + 1 codewords was hidden here? Equation 3 of the paper, summed over masked frames.
 
@@ -203,9 +182,7 @@ def contrastive_loss(
     """
     true = targets[mask][:, None]  # (m, 1, d)
     false = targets.flatten(0, 1)[negatives[mask]]  # (m, k, d)
-    similarity = (
-        functional.cosine_similarity(predicted[mask][:, None], torch.cat([true, false], 1), dim=-1) / kappa
-    )
+    similarity = functional.cosine_similarity(predicted[mask][:, None], torch.cat([true, false], 1), dim=-1) / kappa
     # A distractor that is the very same codeword cannot be told apart: leave it out.
     equal = functional.pad((false == true).all(-1), (1, 0), value=False)
     log_odds = similarity.masked_fill(equal, -math.inf).log_softmax(-1)
@@ -214,7 +191,7 @@ def contrastive_loss(
 
 @dataclass
 class ReferenceOutput:
-    """Everything on the way: see :class:`ReferenceWav2Vec2`."""
+    """Everything on the way; the last four with `mask` and `negatives` alone."""
 
     latents: torch.Tensor
     hidden_states: tuple[torch.Tensor, ...]
@@ -228,13 +205,7 @@ class ReferenceOutput:
 
 
 class ReferenceWav2Vec2(nn.Module):
-    """The four parts together.
-
-    Parameters
-    ----------
-    config : transformers.Wav2Vec2Config
-        Of a base (group norm, norm last) or a large model (layer norm, norm first).
-    """
+    """The four parts together, of a base (group norm, norm last) or a large model (layer norm, norm first)."""
 
     def __init__(self, config: Wav2Vec2Config):
         super().__init__()

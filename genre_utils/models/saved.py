@@ -33,8 +33,7 @@ def read_json(path: Path) -> dict:
 
 
 def save_model(model: nn.Module, folder: Path | str, meta: dict | None = None) -> Path:
-    """Write ``model.safetensors`` and ``config.json`` (architecture, settings, `meta`);
-    :func:`load_model` reads them.
+    """Write ``model.safetensors`` and ``config.json`` (architecture, settings, `meta`), for :func:`load_model`.
 
     `meta` is anything JSON can hold: the genres, the window, the profile.
     """

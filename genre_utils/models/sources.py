@@ -8,15 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from transformers import (
-    AutoConfig,
-    AutoModel,
-    PreTrainedModel,
-    Wav2Vec2ForPreTraining,
-)
+from transformers import AutoConfig, AutoModel, PreTrainedModel, Wav2Vec2ForPreTraining
 from transformers.utils import logging as library_logging
 
-from genre_utils.device import default_device
 from genre_utils.errors import CheckpointError
 from genre_utils.models.fairseq import load_fairseq
 from genre_utils.paths import package_data
@@ -39,40 +33,29 @@ def quiet_library() -> Iterator[None]:
             library_logging.enable_progress_bar()
 
 
-def from_folder(folder: Path | str, name: str | None = None) -> PreTrainedModel:
-    """The raw-audio encoder in a folder with ``config.json`` and weights, in float32.
+def _reason(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
-    Safetensors are preferred; a ``pytorch_model.bin`` is read with ``weights_only``; no code of the folder runs.
 
-    Parameters
-    ----------
-    folder : path
-    name : str, optional
-        What errors call it; the folder by default.
+def _from_pretrained(cls, folder: Path, **options) -> tuple[PreTrainedModel, list[str]]:
+    """The model in a folder, in float32 whatever it was stored in, and the names of weights that are missing."""
+    with quiet_library():
+        model, info = cls.from_pretrained(
+            folder, dtype=torch.float32, output_loading_info=True, local_files_only=True, **options
+        )
+    return model, sorted(key for key in info["missing_keys"] if key.split(".")[-1] not in OPTIONAL_WEIGHTS)
 
-    Raises
-    ------
-    CheckpointError
-        If weights are missing or corrupt, belong to another architecture, or are those of no audio encoder.
-    """
-    name = name or str(folder)
-    # On CPUs the backward pass of plain attention is faster in bfloat16 than that of the fused one.
-    options = {} if default_device() == "cuda" else {"attn_implementation": "eager"}
-    # The library would keep half-precision weights as they are, and give the dtype on with the configuration.
-    options["dtype"] = torch.float32
+
+def _encoder(folder: Path, name: str) -> PreTrainedModel:
+    """The raw-audio encoder in a folder, which errors call `name`; no code of the folder runs."""
     try:
-        with quiet_library():
-            model, info = AutoModel.from_pretrained(
-                folder, output_loading_info=True, local_files_only=True, trust_remote_code=False, **options
-            )
+        model, missing = _from_pretrained(AutoModel, folder, trust_remote_code=False)
     except Exception as error:  # the library raises many kinds for missing, corrupt and mismatched files
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise CheckpointError(
-            f"cannot load a backbone from {name}: {reason} "
+            f"cannot load a backbone from {name}: {_reason(error)} "
             "Check that it is a folder with config.json and model.safetensors of one architecture, or a Hub name "
             "that can be reached; backbone 'shipped' always works offline."
         ) from error
-    missing = sorted(k for k in info["missing_keys"] if k.split(".")[-1] not in OPTIONAL_WEIGHTS)
     if missing:
         raise CheckpointError(
             f"{name} is a checkpoint of another architecture: it lacks {len(missing)} of the weights that its "
@@ -99,67 +82,47 @@ def _cached(repo: str, revision: str | None) -> Path | None:
     return folder if (folder / "config.json").is_file() and weights else None
 
 
-@contextmanager
-def _shown_bars() -> Iterator[None]:
-    """Show the Hub's progress bars, which chapters have switched off together with those of loading."""
-    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
-
-    hidden = are_progress_bars_disabled()
-    enable_progress_bars()
-    try:
-        yield
-    finally:
-        if hidden:
-            disable_progress_bars()
-
-
-def hub_folder(repo: str, revision: str | None = None) -> Path:
+def _hub_folder(repo: str, revision: str | None) -> Path:
     """Configuration and weights of a Hub model, from the cache or else downloaded with a progress bar.
 
     What is in the Hub's cache is used without asking the Hub. A download that was cut is resumed by the next
     call. If a repository holds safetensors, nothing else is downloaded.
-
-    Parameters
-    ----------
-    repo : str
-        ``owner/name``.
-    revision : str, optional
-        Commit, branch or tag; the main branch by default.
-
-    Raises
-    ------
-    CheckpointError
-        If the Hub cannot be reached, does not know the model or the revision, or does not let you have it.
     """
-    from huggingface_hub import errors, list_repo_files, snapshot_download
+    from huggingface_hub import list_repo_files, snapshot_download, utils
 
     if (cached := _cached(repo, revision)) is not None:
         return cached
     where = repo + (f" at revision {revision}" if revision else "")
+    hidden = utils.are_progress_bars_disabled()
+    utils.enable_progress_bars()  # chapters have switched them off together with those of loading
     try:
         files = list_repo_files(repo, revision=revision)
         weights = [file for file in files if re.fullmatch(r"model[\w.-]*\.safetensors(\.index\.json)?", file)]
         weights = weights or [f for f in files if re.fullmatch(r"pytorch_model[\w.-]*\.bin(\.index\.json)?", f)]
-        if not weights or "config.json" not in files:
-            raise CheckpointError(f"{where} on the Hub holds no config.json with model.safetensors or pytorch_model.bin")
-        with _shown_bars():
+        if weights and "config.json" in files:
             return Path(snapshot_download(repo, revision=revision, allow_patterns=["config.json", *weights]))
-    except errors.GatedRepoError as error:
-        reason = "is gated: accept its terms on the Hub and log in with `hf auth login`"
-        raise CheckpointError(f"{where} {reason}") from error
-    except errors.RepositoryNotFoundError as error:  # the Hub answers 401 to strangers who ask for unknown names
-        reason = "is not known to the Hub, or is private: check the name, or log in with `hf auth login`"
-        raise CheckpointError(f"{where} {reason}") from error
-    except errors.RevisionNotFoundError as error:
-        raise CheckpointError(f"{where}: the Hub knows the model but not this revision") from error
-    except CheckpointError:
-        raise
-    except Exception as error:  # offline mode, time-outs, broken connections, full disks: many kinds
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(
-            f"cannot load a backbone from {where}: the Hub could not be reached or broke off ({reason}). Run it again "
-            "(what has arrived is kept), or give a folder; backbone 'shipped' always works offline."
-        ) from error
+    except Exception as error:
+        raise CheckpointError(f"{where} {_refusal(error)}") from error
+    finally:
+        if hidden:
+            utils.disable_progress_bars()
+    raise CheckpointError(f"{where} on the Hub holds no config.json with model.safetensors or pytorch_model.bin")
+
+
+def _refusal(error: Exception) -> str:
+    """What an error of the Hub's client means for the reader."""
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.GatedRepoError):
+        return "is gated: accept its terms on the Hub and log in with `hf auth login`"
+    if isinstance(error, errors.RepositoryNotFoundError):  # the Hub answers 401 to strangers who ask for unknown names
+        return "is not known to the Hub, or is private: check the name, or log in with `hf auth login`"
+    if isinstance(error, errors.RevisionNotFoundError):
+        return "is not to be had: the Hub knows the model but not this revision"
+    return (  # offline mode, time-outs, broken connections, full disks: many kinds
+        f"is not to be had: the Hub could not be reached or broke off ({_reason(error)}). Run it again (what has "
+        "arrived is kept), or give a folder; backbone 'shipped' always works offline."
+    )
 
 
 def _locate(name: str, revision: str | None) -> Path:
@@ -176,7 +139,7 @@ def _locate(name: str, revision: str | None) -> Path:
     if path.is_dir() or path.suffix == ".pt":
         return path
     if re.fullmatch(r"[\w.-]+/[\w.-]+", name):
-        return hub_folder(name, revision)
+        return _hub_folder(name, revision)
     raise CheckpointError(
         f"no backbone {name!r}: give 'shipped', a folder, a fairseq file (.pt), or a Hub name such as facebook/wav2vec2-base"
     )
@@ -185,7 +148,7 @@ def _locate(name: str, revision: str | None) -> Path:
 def load_encoder(name: str, revision: str | None = None) -> PreTrainedModel:
     """The raw-audio encoder that `name` means; see :func:`genre_utils.models.wav2vec.load_backbone`."""
     path = _locate(name, revision)
-    return load_fairseq(path).wav2vec2 if path.suffix == ".pt" else from_folder(path, name)
+    return load_fairseq(path).wav2vec2 if path.suffix == ".pt" else _encoder(path, name)
 
 
 def load_pretraining_model(name: str, revision: str | None = None) -> Wav2Vec2ForPreTraining | None:
@@ -198,9 +161,5 @@ def load_pretraining_model(name: str, revision: str | None = None) -> Wav2Vec2Fo
         return load_fairseq(path)
     if AutoConfig.from_pretrained(path, local_files_only=True).model_type != "wav2vec2":
         return None
-    with quiet_library():
-        model, info = Wav2Vec2ForPreTraining.from_pretrained(
-            path, dtype=torch.float32, local_files_only=True, output_loading_info=True
-        )
-    complete = all(key.split(".")[-1] in OPTIONAL_WEIGHTS for key in info["missing_keys"])
-    return model.eval() if complete else None
+    model, missing = _from_pretrained(Wav2Vec2ForPreTraining, path)
+    return None if missing else model.eval()

@@ -33,31 +33,19 @@ def probabilities(svm: Pipeline, features: np.ndarray, labels: np.ndarray, heard
     return CalibratedClassifierCV(svm, ensemble=False).fit(features, labels).predict_proba(heard)
 
 
-def save_svm(
-    folder: Path | str,
-    features: np.ndarray,
-    labels: np.ndarray,
-    *,
-    C: float,
-    gamma: float | str,
-    meta: dict | None = None,
-) -> Path:
-    """Write what the SVM is fitted to, and how: refitting takes milliseconds, and nothing has to be unpickled.
+def save_svm(folder: Path | str, features: np.ndarray, labels: np.ndarray, *, C: float, gamma: float | str) -> Path:
+    """Write what the SVM is fitted to (`features` (m, 57), `labels` (m,)), and how.
 
-    Parameters
-    ----------
-    features : ndarray, shape (m, 57)
-    labels : ndarray of int, shape (m,)
+    Refitting takes milliseconds, and nothing has to be unpickled.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(folder / _FEATURES, features=features, labels=labels)
-    settings = {"C": C, "gamma": gamma, "meta": meta or {}}
-    (folder / _SETTINGS).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    (folder / _SETTINGS).write_text(json.dumps({"C": C, "gamma": gamma}) + "\n", encoding="utf-8")
     return folder
 
 
-def load_svm(folder: Path | str):
+def load_svm(folder: Path | str) -> CalibratedClassifierCV:
     """The classifier that :func:`save_svm` described, fitted, with ``predict_proba``.
 
     Raises

@@ -58,8 +58,6 @@ def small_config(**changes) -> Wav2Vec2Config:
         "feat_quantizer_dropout": 0.0,
         "final_dropout": 0.0,
         "layerdrop": 0.0,
-        # Its backward pass is faster here than that of fused attention in bfloat16.
-        "attn_implementation": "eager",
         "pad_token_id": 0,
         "bos_token_id": None,
         "eos_token_id": None,

@@ -19,6 +19,8 @@ from IPython.display import HTML, display
 from matplotlib.figure import Figure
 from PIL import Image, features
 
+from genre_utils.audio import encode_mp3
+from genre_utils.plots.audio import waveform_and_mel
 from genre_utils.plots.style import STYLE, alt_text
 
 #: Pixels per inch of the stored image; the page shows it at 100 to the inch, so phones and retina screens gain.
@@ -27,7 +29,6 @@ _PAGE_DPI = 100
 
 _FIGURE = "margin:0.5em 0;max-width:100%"
 _CAPTION = "font-size:0.95em;margin:0.2em 0"
-
 
 #: A PNG above this size holds a spectrogram, which WebP stores in half the space or less.
 _PNG_BYTES = 50_000
@@ -80,7 +81,7 @@ def show(fig: Figure | tuple, alt: str | None = None, caption: str | None = None
     Parameters
     ----------
     fig : Figure or (Figure, axes)
-        What a figure function returns: ``show(waveform(wave, rate_hz))``.
+        What a figure function returns.
     alt : str, optional
         One sentence for those who do not see the picture; by default the one the figure function wrote.
     caption : str, optional
@@ -93,22 +94,15 @@ def show(fig: Figure | tuple, alt: str | None = None, caption: str | None = None
     """
     content = image_html(fig, alt, caption)
     fig = fig[0] if isinstance(fig, tuple) else fig
-    _close(fig)
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    if pyplot is not None and getattr(fig, "number", None) is not None:
+        pyplot.close(fig)  # the inline backend would show it again, without its alt text
     text = " ".join((alt or alt_text(fig)).split())
     display({"text/html": content, "text/plain": f"Figure: {text}"}, raw=True)
 
 
-def _close(fig: Figure) -> None:
-    """Keep the inline backend from showing a pyplot figure again, without its alt text."""
-    pyplot = sys.modules.get("matplotlib.pyplot")
-    if pyplot is not None and getattr(fig, "number", None) is not None:
-        pyplot.close(fig)
-
-
 def player_html(wave: np.ndarray, rate_hz: int, label: str, max_s: float = 5.0) -> str:
-    """HTML of one labelled audio player; see :func:`player`."""
-    from genre_utils.audio import encode_mp3
-
+    """HTML of one labelled audio player; see :func:`players`."""
     wave = np.asarray(wave, dtype=np.float32)
     if wave.ndim != 1 or not len(wave):
         raise ValueError(f"expected a mono wave of shape (n,), not {wave.shape}")
@@ -122,24 +116,14 @@ def player_html(wave: np.ndarray, rate_hz: int, label: str, max_s: float = 5.0) 
     )
 
 
-def player(wave: np.ndarray, rate_hz: int, label: str, max_s: float = 5.0) -> HTML:
-    """A labelled audio player, about 16 kB a second or less; it never starts by itself.
+def players(sounds: Sequence[tuple[np.ndarray, int, str]], max_s: float = 5.0) -> HTML:
+    """A row of labelled players, about 16 kB a second each or less; none starts by itself.
 
     Parameters
     ----------
-    wave : ndarray, shape (n,)
-        Mono samples in [-1, 1]; the first `max_s` seconds are kept.
-    rate_hz : int
-    label : str
-        What is to be heard; shown above the player and read by screen readers.
-    """
-    return HTML(player_html(wave, rate_hz, label, max_s))
-
-
-def players(sounds: Sequence[tuple[np.ndarray, int, str]], max_s: float = 5.0) -> HTML:
-    """A row of players for comparing by ear; it wraps on a narrow screen.
-
-    `sounds` holds ``(wave, rate_hz, label)`` triples.
+    sounds : sequence of (wave, rate_hz, label)
+        Mono samples in [-1, 1], shape (n,), of which the first `max_s` seconds are kept; the label is shown
+        above the player and read by screen readers. On a narrow screen the row wraps.
     """
     row = "".join(player_html(wave, rate_hz, label, max_s) for wave, rate_hz, label in sounds)
     return HTML(f'<div style="display:flex;flex-wrap:wrap;gap:0.5em 1em">{row}</div>')
@@ -147,10 +131,8 @@ def players(sounds: Sequence[tuple[np.ndarray, int, str]], max_s: float = 5.0) -
 
 def listen_and_look(wave: np.ndarray, rate_hz: int, label: str, max_s: float = 5.0) -> HTML:
     """A player above the waveform and mel-spectrogram of the same `max_s` seconds."""
-    from genre_utils.plots.audio import waveform_and_mel
-
     excerpt = np.asarray(wave)[: int(max_s * rate_hz)]
-    picture = image_html(waveform_and_mel(excerpt, rate_hz, title=label))
+    picture = image_html(waveform_and_mel({label: excerpt}, rate_hz))
     return HTML(player_html(excerpt, rate_hz, label, max_s) + picture)
 
 

@@ -11,15 +11,14 @@ import json
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 from IPython.display import HTML
 
 from genre_utils.evaluation import wilson
-from genre_utils.plots.audio import mel_and_scores
+from genre_utils.plots.audio import scores_over_time
 from genre_utils.plots.display import img_html, player_html
 from genre_utils.plots.style import label
 from genre_utils.profiles import GENRES
-
-_RIGHT, _WRONG = "✓", "✗"
 
 #: Moves the line over the picture while the sound plays; a click on the picture goes to that moment.
 _PLAYHEAD = """
@@ -46,33 +45,22 @@ document.querySelectorAll('.mistake-card:not([data-live])').forEach((card) => {
 """
 
 
-def _favourites(said: Mapping[str, np.ndarray], genres: Sequence[str], truth: str, top: int) -> str:
-    """A table, one row an approach: its `top` genres with their scores, the labelled one in bold."""
-    cell = "padding:0.2em 0.7em;text-align:left;white-space:nowrap"
-    titles = ("", "first", "second", "third", *(f"{n}th" for n in range(4, top + 1)))[: top + 1]
-    head = "".join(f'<th scope="col" style="{cell}">{title}</th>' for title in titles)
-    rows = []
+def _favourites(said: Mapping[str, np.ndarray], genres: Sequence[str], truth: str) -> str:
+    """A table, one row an approach: its three favourite genres with their scores, the labelled one in bold."""
+    rows = {}
     for approach, scores in said.items():
-        best = np.argsort(-np.asarray(scores), kind="stable")[:top]
-        texts = [f"{genres[j]} {scores[j]:.2f}" for j in best]
-        texts = [f"<b>{t}</b>" if genres[j] == truth else t for j, t in zip(best, texts, strict=True)]
-        cells = "".join(f'<td style="{cell}">{text}</td>' for text in texts)
-        rows.append(f'<tr><th scope="row" style="{cell}">{html.escape(label(approach))}</th>{cells}</tr>')
-    table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-    return f'<div style="overflow-x:auto">{table}</div>'
+        best = np.argsort(-np.asarray(scores), kind="stable")[:3]
+        texts = [f"{html.escape(genres[j])} {scores[j]:.2f}" for j in best]
+        bold = [f"<b>{text}</b>" if genres[j] == truth else text for j, text in zip(best, texts, strict=True)]
+        rows[html.escape(label(approach))] = bold
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["first", "second", "third"])
+    return f'<div style="overflow-x:auto;white-space:nowrap">{table.to_html(escape=False, border=0)}</div>'
 
 
 def mistake_card(
-    wave: np.ndarray,
-    rate_hz: int,
-    title: str,
-    said: Mapping[str, np.ndarray],
-    along: np.ndarray,
-    times_s: np.ndarray,
-    genres: Sequence[str] = GENRES,
-    truth: str = "",
-    note: str = "",
-) -> HTML:
+    wave: np.ndarray, rate_hz: int, title: str, said: Mapping[str, np.ndarray], along: np.ndarray, times_s: np.ndarray,
+    genres: Sequence[str] = GENRES, truth: str = "", note: str = "",
+) -> HTML:  # fmt: skip
     """One clip to hear, to see and to explain: player, mel-spectrogram, scores along time, favourite genres.
 
     A line moves over the picture while the sound plays, and a click on the picture goes to that moment.
@@ -96,7 +84,7 @@ def mistake_card(
     note : str
         A line below, such as a known fault of the label.
     """
-    fig, axes = mel_and_scores(wave, rate_hz, along, times_s, genres, truth)
+    fig, axes = scores_over_time(wave, rate_hz, along, times_s, genres, truth)
     seconds = len(wave) / rate_hz
     # Without the padding that the book's dark theme adds, the line meets the axes. Drawing the figure also
     # lays it out: only then do the axes stand where they stay.
@@ -110,7 +98,7 @@ def mistake_card(
         f'<div class="view" data-from="{place.x0:.4f}" data-to="{place.x1:.4f}" data-seconds="{seconds:.3f}" '
         f'data-top="{top:.2%}" data-height="{height:.2%}" '
         f'style="position:relative;width:fit-content;max-width:100%;line-height:0">{picture}</div>'
-        f"{_favourites(said, genres, truth, 3)}{remark}<script>{_PLAYHEAD}</script></section>"
+        f"{_favourites(said, genres, truth)}{remark}<script>{_PLAYHEAD}</script></section>"
     )
 
 
@@ -189,35 +177,22 @@ def _interval(right: int, n: int) -> list[int]:
 
 def _answers(truth: Sequence[str], said: Mapping[str, Sequence[str]]) -> str:
     """The table of the answers: one row a clip, one column a model, its score and interval at the foot."""
-    n = len(truth)
-    def row(name: str, genre: str, cells: Sequence[str]) -> str:
-        cells = "".join(f"<td>{cell}</td>" for cell in cells)
-        return f'<tr><th scope="row">{name}</th><td>{html.escape(genre)}</td>{cells}</tr>'
-
-    def answer(guess: str, genre: str) -> str:
-        return f"{html.escape(guess)} {_RIGHT if guess == genre else _WRONG}"
-
-    right = [sum(g == t for g, t in zip(guesses, truth, strict=True)) for guesses in said.values()]
-    clips = [
-        row(str(i + 1), genre, [answer(guesses[i], genre) for guesses in said.values()])
-        for i, genre in enumerate(truth)
-    ]
-    foot = row("right", "", [f"{k} of {n}" for k in right])
-    foot += row("95 % interval", "", ["{} to {} %".format(*_interval(k, n)) for k in right])
-    heads = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in said)
-    return (
-        f'<table><thead><tr><th scope="col">clip</th><th scope="col">label</th>{heads}</tr></thead>'
-        f"<tbody>{''.join(clips)}</tbody><tfoot>{foot}</tfoot></table>"
-    )
+    n, hits = len(truth), {name: np.equal(guesses, truth) for name, guesses in said.items()}
+    marked = {
+        name: [f"{guess} {'✓' if hit else '✗'}" for guess, hit in zip(said[name], hits[name], strict=True)]
+        for name in said
+    }
+    table = pd.DataFrame({"label": truth} | marked, index=range(1, n + 1)).rename_axis(columns="clip")
+    right = [int(hit.sum()) for hit in hits.values()]
+    table.loc["right"] = ["", *(f"{k} of {n}" for k in right)]
+    table.loc["95 % interval"] = ["", *("{} to {} %".format(*_interval(k, n)) for k in right)]
+    return table.to_html(border=0)
 
 
 def guessing_round(
-    clips: Sequence[tuple[np.ndarray, int]],
-    truth: Sequence[str],
-    said: Mapping[str, Sequence[str]],
-    genres: Sequence[str] = GENRES,
-    max_s: float = 2.5,
-) -> HTML:
+    clips: Sequence[tuple[np.ndarray, int]], truth: Sequence[str], said: Mapping[str, Sequence[str]],
+    genres: Sequence[str] = GENRES, max_s: float = 2.5,
+) -> HTML:  # fmt: skip
     """A round of guessing against the models: hear a clip, press a genre, see who was right.
 
     At the end stand the listener's score and the models' on the same clips, each with Wilson's 95 %

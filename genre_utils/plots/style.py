@@ -8,15 +8,18 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
+from genre_utils.evaluation import Interval
 from genre_utils.profiles import GENRES
 
 #: One colour an approach, everywhere (Okabe and Ito, "Color universal design", 2008).
 APPROACH_COLOURS = {"svm": "#E69F00", "cnn": "#0072B2", "head-only": "#009E73", "full": "#D55E00"}
 APPROACH_MARKERS = {"svm": "s", "cnn": "o", "head-only": "^", "full": "D"}
-#: The contestants of :mod:`genre_utils.evidence` that are no approach of the study.
+#: The contestants of the recorded experiments that are no approach of the study.
 CONTESTANT_COLOURS = {
     "pre-trained": "#009E73",
     "pre-trained, recorded music too": "#56B4E9",
@@ -68,8 +71,6 @@ STYLE: dict[str, Any] = {
 
 def set_style() -> None:
     """Give a chapter's own matplotlib figures the type and colours of the book's."""
-    from cycler import cycler
-
     matplotlib.rcParams.update(STYLE)
     matplotlib.rcParams["axes.prop_cycle"] = cycler(color=[*APPROACH_COLOURS.values(), GREY])
 
@@ -113,8 +114,6 @@ def label(name: str) -> str:
 
 def percent_axis(ax: Axes, which: str = "y", limits: tuple[float, float] = (0, 1)) -> None:
     """Fractions shown as per cent."""
-    from matplotlib.ticker import PercentFormatter
-
     axis = ax.yaxis if which == "y" else ax.xaxis
     axis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
     (ax.set_ylim if which == "y" else ax.set_xlim)(*limits)
@@ -122,25 +121,6 @@ def percent_axis(ax: Axes, which: str = "y", limits: tuple[float, float] = (0, 1
     ax.set_axisbelow(True)
 
 
-def bounds(values: Sequence[float], lows: Sequence[float], highs: Sequence[float]) -> np.ndarray:
-    """Error-bar lengths, shape (2, n), from interval ends."""
-    values, lows, highs = (np.asarray(x, dtype=float) for x in (values, lows, highs))
-    return np.clip(np.stack([values - lows, highs - values]), 0, None)
-
-
-def horizontal_bars(ax: Axes, names: Sequence[str], values: Sequence[float], colours, texts=None) -> None:
-    """Bars from top to bottom, each with its value written beside it."""
-    positions = np.arange(len(names))
-    ax.barh(positions, values, color=colours, height=0.65)
-    ax.set_yticks(positions, names)
-    ax.invert_yaxis()
-    top = max([*values, 1e-12])
-    for y, value, text in zip(positions, values, texts or [f"{v:,.3g}" for v in values], strict=True):
-        ax.annotate(text, (value, y), xytext=(4, 0), textcoords="offset points", va="center", fontsize=9)
-    ax.set_xlim(0, top * 1.25)
-
-
-def spread(values: Sequence[float]) -> str:
-    """The range of some fractions, for alt texts: ``"61 to 84 %"``."""
-    values = np.asarray(values, dtype=float)
-    return f"{100 * np.nanmin(values):.0f} to {100 * np.nanmax(values):.0f} %"
+def errors(scores: Sequence[Interval]) -> np.ndarray:
+    """Error-bar lengths, shape (2, n), of some intervals."""
+    return np.transpose([(max(0, s.value - s.low), max(0, s.high - s.value)) for s in scores])

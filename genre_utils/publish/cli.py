@@ -10,6 +10,7 @@ import json
 import signal
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -18,19 +19,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from genre_utils.errors import GenreError, RunError, WorkFailed
-from genre_utils.identity import last_run
+from genre_utils.identity import identity, last_run
 from genre_utils.publish import upkeep
-from genre_utils.publish.options import (
-    BackboneOption,
-    GenresOption,
-    ProfileOption,
-    ProtocolOption,
-    SeedOption,
-    SplitOption,
-    chosen_run,
-    console,
-    errors,
-)
+from genre_utils.publish.options import console, errors, run_options, say
 
 app = typer.Typer(
     help="Run, build and use the replication book.",
@@ -41,13 +32,10 @@ app = typer.Typer(
 
 
 @app.command()
+@run_options()
 def run(
-    profile: ProfileOption = "",
-    seed: SeedOption = "",
-    split: SplitOption = "",
-    backbone: BackboneOption = "",
-    protocol: ProtocolOption = "",
-    genres: GenresOption = "",
+    run: dict[str, str],
+    *,
     seeds: Annotated[int, typer.Option(min=1, help="How many, from --seed on; chapter 6 then shows them all.")] = 1,
     chapters: Annotated[str, typer.Option(help='For example "1,2,4", "2-4"; all if empty.')] = "",
     side_by_side: Annotated[
@@ -62,10 +50,8 @@ def run(
     chosen = book.select_chapters(chapters, book.all_chapters())
     if not chosen:
         raise RunError(f"no notebook chapters/NN_*.ipynb in {book.book_root()}")
-    wanted = chosen_run(
-        profile, seed, split, backbone, protocol, genres, last_run() if [c.number for c in chosen] == [6] else None
-    )
-    console.print(str(wanted), markup=False, highlight=False, soft_wrap=True)
+    wanted = last_run() if not run and [c.number for c in chosen] == [6] else identity(**run)
+    say(wanted)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as an interruption: no kernel is left behind
     began, made, workers = time.monotonic(), [], side_by_side or book.at_once()
     if workers > 1:
@@ -74,61 +60,48 @@ def run(
         if seeds > 1:
             console.print(f"[bold]seed {one.seed}[/bold]")
         folder = None if out is None else out if one == wanted else out / f"seed-{one.seed}"
-        with _Progress(some) as progress:
-            made += book.run_chapters(one, some, out=folder, watch=progress, workers=workers)
+        with _progress(some) as watch:
+            made += book.run_chapters(one, some, out=folder, watch=watch, workers=workers)
         if records is not None:
             book.copy_records(one, some, records)
     minutes, seconds = divmod(round(time.monotonic() - began), 60)
-    console.print(
-        f"{len(made)} chapters in {minutes} min {seconds:02d} s; executed notebooks: {made[-1].parent}", soft_wrap=True
-    )
+    say(f"{len(made)} chapters in {minutes} min {seconds:02d} s; executed notebooks: {made[-1].parent}")
 
 
-class _Progress:
+@contextmanager
+def _progress(chapters):
     """One bar a chapter: cells done, and the section it is in. Plain lines where there is no terminal."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    def __init__(self, chapters) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    bars = Progress(
+        TextColumn("{task.description:<24}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[section]}", markup=False),
+        console=console,
+        disable=not console.is_terminal,
+    )
+    tasks = {chapter.name: bars.add_task(chapter.name, section="", total=None, start=False) for chapter in chapters}
+    said = None
 
-        self.bars = Progress(
-            TextColumn("{task.fields[name]:<24}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[section]}", markup=False),
-            console=console,
-            disable=not console.is_terminal,
-        )
-        self.tasks = {
-            c.name: self.bars.add_task("", name=c.name, section="", total=None, start=False) for c in chapters
-        }
-        self.said: tuple[str, str] | None = None
+    def watch(chapter, done: int, total: int, section: str) -> None:
+        nonlocal said
+        bars.start_task(tasks[chapter.name])
+        bars.update(tasks[chapter.name], completed=done, total=total, section=section)
+        if not console.is_terminal and said != (chapter.name, section):
+            said = chapter.name, section
+            say(f"{chapter.name}  {done:>3}/{total}  {section}")
 
-    def __enter__(self):
-        self.bars.start()
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.bars.stop()
-
-    def __call__(self, chapter, done: int, total: int, section: str) -> None:
-        task = self.tasks[chapter.name]
-        if self.bars.tasks[task].start_time is None:
-            self.bars.start_task(task)
-        self.bars.update(task, completed=done, total=total, section=section)
-        if not console.is_terminal and self.said != (chapter.name, section):
-            console.print(f"{chapter.name}  {done:>3}/{total}  {section}", markup=False, highlight=False)
-            self.said = (chapter.name, section)
+    with bars:
+        yield watch
 
 
 @app.command()
+@run_options()
 def build(
-    profile: ProfileOption = "",
-    seed: SeedOption = "",
-    split: SplitOption = "",
-    backbone: BackboneOption = "",
-    protocol: ProtocolOption = "",
-    genres: GenresOption = "",
+    run: dict[str, str],
+    *,
     committed: Annotated[
         bool, typer.Option("--committed", help="Use the stored outputs of chapters/; run nothing.")
     ] = False,
@@ -137,32 +110,27 @@ def build(
     """Build the pages from the executed chapters of a run; any warning fails the build."""
     from genre_utils.publish.pages import build_book
 
-    wanted = chosen_run(profile, seed, split, backbone, protocol, genres)
+    wanted = identity(**run)
     with console.status("Jupyter Book builds the pages"):
         page, stored = build_book(wanted, committed=committed, out=out)
     if stored:
-        console.print("Shown with the outputs stored in the notebooks: " + ", ".join(stored), highlight=False)
-    console.print(
-        f"The book is ready. Open [bold]{escape(str(page))}[/bold]", highlight=False, soft_wrap=True
-    )
+        say("Shown with the outputs stored in the notebooks: " + ", ".join(stored))
+    console.print(f"The book is ready. Open [bold]{escape(str(page))}[/bold]", highlight=False, soft_wrap=True)
 
 
 @app.command()
+@run_options()
 def predict(
+    run: dict[str, str],
+    *,
     files: Annotated[list[Path], typer.Argument(help="Audio files, of any format soundfile reads.")],
-    profile: ProfileOption = "",
-    seed: SeedOption = "",
-    split: SplitOption = "",
-    backbone: BackboneOption = "",
-    protocol: ProtocolOption = "",
-    genres: GenresOption = "",
     top: Annotated[int, typer.Option(min=1, max=10, help="How many genres to show.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
     """Guess the genre of your own files with the models of one run: the last one, unless options name another."""
     from genre_utils.publish.predict import load_models, predict_file
 
-    wanted = chosen_run(profile, seed, split, backbone, protocol, genres, last_run())
+    wanted = identity(**run) if run else last_run()
     models = load_models(wanted)
     answers, failed = [], False
     for file in files:
@@ -177,11 +145,11 @@ def predict(
     else:
         for answer in answers:
             _show_guesses(answer)
-        console.print(f"Models of the run: {wanted}.", style="dim", markup=False, soft_wrap=True)
+        say(f"Models of the run: {wanted}.", style="dim")
         for model in models.values():
-            console.print(f"- {model.learned_from}", style="dim", markup=False, highlight=False, soft_wrap=True)
+            say(f"- {model.learned_from}", style="dim")
         if wanted.profile.corpus == "synthetic":
-            console.print("They know composed music alone: of real music they tell little.", style="dim")
+            say("They know composed music alone: of real music they tell little.", style="dim")
     if failed:
         raise typer.Exit(1)
 
@@ -200,23 +168,17 @@ def _show_guesses(answer: dict) -> None:
 
 
 @app.command()
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False) -> None:
+def doctor() -> None:
     """Check this machine: versions, device, corpora, backbone, disk. Exits 1 if something is broken."""
-    from dataclasses import asdict
-
     from genre_utils.publish.doctor import examine
 
     findings = examine()
-    if as_json:
-        typer.echo(json.dumps([asdict(f) for f in findings], indent=2))
-    else:
-        marks = {"ok": "[green]ok[/green]", "note": "[yellow]note[/yellow]", "broken": "[red]broken[/red]"}
-        table = Table("", "What", "Found", "What to do")
-        for finding in findings:
-            remedy = escape(finding.remedy)
-            table.add_row(marks[finding.level], finding.what, escape(finding.found), remedy)
-        console.print(table)
-    if any(f.level == "broken" for f in findings):
+    marks = {"ok": "[green]ok[/green]", "note": "[yellow]note[/yellow]", "broken": "[red]broken[/red]"}
+    table = Table("", "What", "Found", "What to do")
+    for finding in findings:
+        table.add_row(marks[finding.level], finding.what, escape(finding.found), escape(finding.remedy))
+    console.print(table)
+    if any(finding.level == "broken" for finding in findings):
         raise typer.Exit(1)
 
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
 from genre_utils.device import WRONG, bf16_error, cores, default_device, precision_of
 from genre_utils.errors import GenreError
-from genre_utils.paths import cache_dir, home, package_data
+from genre_utils.paths import cache_dir, home
 
 
 @dataclass(frozen=True)
@@ -25,6 +24,16 @@ class Finding:
     found: str
     level: str = "ok"
     remedy: str = ""
+
+
+#: Package -> how its version must begin, and what to do where it does not.
+PACKAGES: dict[str, tuple[tuple[int, ...], str]] = {
+    "transformers": ((5,), "make setup (this book needs transformers 5)"),
+    "librosa": ((0, 11), "make setup"),
+    "papermill": ((2,), "make setup"),
+    "tinysoundfont": ((), "pip install --no-deps tinysoundfont (renders the synthetic corpus)"),
+    "jupyter-book": ((1,), "pip install 'jupyter-book<2' (version 2 builds nothing here)"),
+}
 
 
 def _version(package: str) -> str | None:
@@ -62,9 +71,7 @@ def check_torch() -> Iterator[Finding]:
     elif torch.backends.mps.is_available():
         yield Finding("Device", "MPS (Apple GPU)")
     else:
-        yield Finding(
-            "Device", f"CPU, {cores()} cores", "ok", "the profile gtzan needs a GPU: run it in Colab"
-        )
+        yield Finding("Device", f"CPU, {cores()} cores", "ok", "the profile gtzan needs a GPU: run it in Colab")
     arithmetic = precision_of()
     wrong = default_device() == "cpu" and arithmetic == "bf16" and bf16_error() > WRONG
     remedy = "grouped convolutions come out wrong in it here: models that have them compute in float32" if wrong else ""
@@ -72,26 +79,17 @@ def check_torch() -> Iterator[Finding]:
 
 
 def check_packages() -> Iterator[Finding]:
-    for package, fits, remedy in (
-        ("transformers", lambda v: v[0] == 5, "make setup (this book needs transformers 5)"),
-        ("librosa", lambda v: v == (0, 11), "make setup"),
-        ("papermill", lambda v: v[0] == 2, "make setup"),
-        (
-            "tinysoundfont",
-            lambda v: True,
-            "pip install --no-deps tinysoundfont (renders the synthetic corpus)",
-        ),
-        ("jupyter-book", lambda v: v[0] == 1, "pip install 'jupyter-book<2' (version 2 builds nothing here)"),
-    ):
+    for package, (needed, remedy) in PACKAGES.items():
         found = _version(package)
-        fine = found is not None and fits(_release(found))
+        fine = found is not None and _release(found)[: len(needed)] == needed
         yield Finding(package, found or "not installed", "ok" if fine else "broken", "" if fine else remedy)
+    if not _version("nbval"):
+        yield Finding("nbval", "not installed", "note", "make setup (only `make test` needs it)")
 
 
 def check_chromium() -> Finding:
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    driver = shutil.which("chromedriver")
-    if found and driver:
+    if found and shutil.which("chromedriver"):
         return Finding("Chromium", found)
     remedy = "only the browser tests need it: apt-get install chromium chromium-driver"
     return Finding("Chromium", "not found" if not found else "no chromedriver", "note", remedy)
@@ -118,32 +116,21 @@ def check_corpora() -> Iterator[Finding]:
 
 
 def check_backbone() -> Finding:
-    folder = package_data("backbone")
-    if not (folder / "model.safetensors").is_file():
-        return Finding("Shipped backbone", "missing", "broken", "git checkout -- genre_utils/data/backbone")
+    name, remedy = "Shipped backbone", "git checkout -- genre_utils/data/backbone"
     try:
         from genre_utils.models.wav2vec import load_backbone
 
         backbone = load_backbone("shipped")
     except (GenreError, ImportError, OSError, ValueError) as error:
-        return Finding(
-            "Shipped backbone",
-            f"does not load: {error}",
-            "broken",
-            "git checkout -- genre_utils/data/backbone",
-        )
-    return Finding(
-        "Shipped backbone", f"fingerprint {backbone.fingerprint[:16]}, {backbone.num_layers} layers"
-    )
+        return Finding(name, f"does not load: {error}", "broken", remedy)
+    return Finding(name, f"fingerprint {backbone.fingerprint[:16]}, {backbone.num_layers} layers")
 
 
 def check_disk() -> Iterator[Finding]:
     try:
         cache = cache_dir()
     except GenreError as error:
-        yield Finding(
-            "Working folder", str(error), "broken", "set GENRE_UTILS_HOME to a folder you may write to"
-        )
+        yield Finding("Working folder", str(error), "broken", "set GENRE_UTILS_HOME to a folder you may write to")
         return
     free_gb = shutil.disk_usage(cache).free / 1e9
     remedy = "" if free_gb >= 3 else "free some space, or set GENRE_UTILS_HOME to another disk"
@@ -154,19 +141,6 @@ def check_disk() -> Iterator[Finding]:
 
 def examine() -> list[Finding]:
     """Every check, in the order of the report."""
-    findings: list[Finding] = []
-    checks: tuple[Callable, ...] = (
-        check_python,
-        check_torch,
-        check_packages,
-        check_chromium,
-        check_corpora,
-        check_backbone,
-        check_disk,
-    )
-    for check in checks:
-        result = check()
-        findings += [result] if isinstance(result, Finding) else list(result)
-    if importlib.util.find_spec("nbval") is None:
-        findings.append(Finding("nbval", "not installed", "note", "make setup (only `make test` needs it)"))
-    return findings
+    checks = (check_python, check_torch, check_packages, check_chromium, check_corpora, check_backbone, check_disk)
+    results = [check() for check in checks]
+    return [found for result in results for found in ([result] if isinstance(result, Finding) else result)]

@@ -11,15 +11,15 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import nbformat
-import yaml
+import plotly
 
 from genre_utils.errors import WorkFailed
 from genre_utils.identity import OPTIONS, Identity
 from genre_utils.paths import home, recorded_dir
+from genre_utils.publish.results import markdown_table
 from genre_utils.publish.run import RUN_KEY, all_chapters, book_root, chapters_dir, sections
 
 _HIDDEN = {"remove-cell", "remove-output"}
@@ -27,15 +27,9 @@ _HIDDEN = {"remove-cell", "remove-output"}
 
 def toc_pages(root: Path) -> list[str]:
     """Every document of ``_toc.yml``, without its ending, root first."""
-    toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
+    from sphinx_external_toc.parsing import parse_toc_yaml
 
-    def files(node) -> list[str]:
-        if isinstance(node, list):
-            return [name for item in node for name in files(item)]
-        here = [node["file"]] if "file" in node else []
-        return here + [n for k in ("parts", "chapters", "sections") for n in files(node.get(k, []))]
-
-    return [toc["root"], *files(toc)]
+    return list(parse_toc_yaml(root / "_toc.yml"))
 
 
 def stage(source: Path, target: Path, executed: Path | None) -> list[str]:
@@ -52,27 +46,18 @@ def stage(source: Path, target: Path, executed: Path | None) -> list[str]:
     # pages need, arrive in the site's _static through html_extra_path instead.
     vendor = target / "_extra" / "_static"
     shutil.copytree(source / "book" / "vendor", vendor)
-    shutil.copy2(_plotly_script(), vendor / "plotly.min.js")
+    shutil.copy2(Path(plotly.__file__).parent / "package_data" / "plotly.min.js", vendor)
     for name in ("_config.yml", "_toc.yml"):
         shutil.copy2(source / name, target / name)
 
     (target / "chapters").mkdir()
-    notebooks, committed = {}, []
-    for chapter in all_chapters(source):
-        fresh = executed / chapter.path.name if executed else None
-        if not (fresh and fresh.is_file()):
-            fresh, _ = chapter.path, committed.append(chapter.name)
-        notebooks[chapter.name] = nbformat.read(fresh, as_version=4)
+    ran = {path.stem: path for path in executed.glob("*.ipynb")} if executed else {}
+    paths = {chapter.name: ran.get(chapter.name, chapter.path) for chapter in all_chapters(source)}
+    notebooks = {name: nbformat.read(path, as_version=4) for name, path in paths.items()}
     (target / "book" / "timing.md").write_text(timing_page(notebooks), encoding="utf-8")
     for name, nb in notebooks.items():
         nbformat.write(_for_the_page(nb), target / "chapters" / f"{name}.ipynb")
-    return committed
-
-
-def _plotly_script() -> Path:
-    import plotly
-
-    return Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+    return [name for name in paths if name not in ran]
 
 
 def _for_the_page(nb):
@@ -81,11 +66,10 @@ def _for_the_page(nb):
     run = nb.metadata.pop(RUN_KEY, {})
     nb.metadata.pop("papermill", None)
     for cell in nb.cells:
-        cell.metadata.pop("papermill", None)
-        cell.metadata.pop("execution", None)
-        tags = cell.metadata.get("tags", [])
-        if "injected-parameters" in tags and run.get("run") == "mini":
-            cell.metadata["tags"] = [*tags, "remove-cell"]
+        for mark in ("papermill", "execution"):
+            cell.metadata.pop(mark, None)
+        if "injected-parameters" in cell.metadata.get("tags", []) and run.get("run") == "mini":
+            cell.metadata["tags"].append("remove-cell")
     if run and run.get("run") != "mini":
         told = ", ".join(f"{part} **{run['about'][part]}**" for part in ("profile", "seed", *OPTIONS) if part in run["parameters"])
         first = next(cell for cell in nb.cells if cell.cell_type == "markdown")
@@ -98,9 +82,8 @@ def _clock(seconds: float) -> str:
     return f"{int(seconds // 60)} min {seconds % 60:04.1f} s" if seconds >= 60 else f"{seconds:.1f} s"
 
 
-def chapter_times(notebook) -> tuple[float, dict[str, float]]:
-    """Seconds of an executed chapter (a notebook or its path), and of each of its sections, as papermill recorded them."""
-    nb = nbformat.read(notebook, as_version=4) if isinstance(notebook, Path) else notebook
+def chapter_times(nb) -> tuple[float, dict[str, float]]:
+    """Seconds of an executed chapter, and of each of its sections, as papermill recorded them."""
     spent: dict[str, float] = {}
     for cell, section in zip(nb.cells, sections(nb.cells), strict=True):
         spent[section] = spent.get(section, 0.0) + (cell.metadata.get("papermill", {}).get("duration") or 0.0)
@@ -110,69 +93,56 @@ def chapter_times(notebook) -> tuple[float, dict[str, float]]:
 def timing_page(notebooks: dict) -> str:
     """Markdown page with the measured time of each chapter, from what papermill recorded in `notebooks`, and with what was
     recorded on other machines."""
-    lines = ["# What it costs to run", ""]
-    timed = {name: (nb.metadata.get(RUN_KEY, {}), *times) for name, nb in notebooks.items() if (times := chapter_times(nb))[0]}
-    if timed:
-        machines = sorted({run.get("machine", "not recorded") for run, *_ in timed.values()})
-        lines += [
-            """Measured while these very pages were made, with two chapters side by side where there is no GPU. The time of a
-chapter includes starting Python and loading its libraries, but not the clips and features that were made ready
-before or that a former run left in the cache.""",
-            "",
-            *(f"- Machine: {name}" for name in machines),
-            "",
-            "| Chapter | Run | Time | Slowest sections |",
-            "|---|---|---:|---|",
-        ]
-        for name, (run, total, spent) in timed.items():
+    rows, machines = {}, set()
+    for name, nb in notebooks.items():
+        run, (total, spent) = nb.metadata.get(RUN_KEY, {}), chapter_times(nb)
+        if total:
+            machines.add(run.get("machine", "not recorded"))
             slowest = ", ".join(f"{s or 'start'} ({_clock(spent[s])})" for s in sorted(spent, key=spent.get, reverse=True)[:3])
-            lines.append(f"| [{name}](../chapters/{name}.ipynb) | {run.get('run', '?')} | {_clock(total)} | {slowest} |")
-        if rest := sorted(set(notebooks) - set(timed)):
+            rows[name] = f"[{name}](../chapters/{name}.ipynb)", run.get("run", "?"), _clock(total), slowest
+    if rows:
+        text = """Measured while these very pages were made, with two chapters side by side where there is no GPU.
+The time of a chapter includes starting Python and loading its libraries, but not the clips and features that were made
+ready before or that a former run left in the cache."""
+        table = markdown_table(("Chapter", "Run", "Time", "Slowest sections"), rows.values(), ("Time",))
+        lines = [text, "", *(f"- Machine: {name}" for name in sorted(machines)), "", *table]
+        if rest := sorted(set(notebooks) - set(rows)):
             lines += ["", "Shown with their stored outputs, not run this time: " + ", ".join(rest) + "."]
     else:
-        lines.append(
-            "These pages were built from the outputs stored in the notebooks; nothing was run while building "
-            "them, so there are no times of their own to show. `make book` runs every chapter and measures it."
-        )
-    return "\n".join([*lines, *_recorded_times()]) + "\n"
+        text = """These pages were built from the outputs stored in the notebooks; nothing was run while building
+them, so there are no times of their own to show. `make book` runs every chapter and measures it."""
+        lines = [text]
+    return "\n".join(["# What it costs to run", "", *lines, *_recorded_times()]) + "\n"
 
 
 def _recorded_times() -> list[str]:
     """Lines on what ``benchmarks/book.py`` recorded on other machines."""
-    folder = recorded_dir()
-    records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((folder or Path()).glob("timing/*.json"))]
+    paths = sorted((recorded_dir() or Path()).glob("timing/*.json"))
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     if not records:
         return []
     minutes = [(one["run_s"] + one["pages_s"]) / 60 for one in records]
     span = " to ".join(dict.fromkeys(f"{extreme(minutes):.1f}" for extreme in (min, max)))
-    lines = [
-        "",
-        "## On other machines",
-        "",
-        f"""The whole book (profile mini, after installation, all caches empty) took {span} minutes
+    text = f"""The whole book (profile mini, after installation, all caches empty) took {span} minutes
 and up to {max(one['memory_gb'] for one in records):.1f} GB of memory. A processor with "AVX2 only" has neither AVX-512 nor bfloat16, as
-many laptops and desktop computers; it was imitated by switching both off.""",
-        "",
-        "| Machine | Chapters | Pages | Memory | " + " | ".join(name[:2] for name in records[0]["chapters_s"]) + " |",
-        "|---|---:|---:|---:|" + "---:|" * len(records[0]["chapters_s"]),
-    ]
+many laptops and desktop computers; it was imitated by switching both off."""
+    rows = []
     for one in records:
-        machine = one["machine"]
-        told = f"{machine['processor']}, {machine['cores']} cores" + (f", {machine['imitated']}" if machine["imitated"] else "")
-        times = " | ".join(_clock(seconds) for seconds in one["chapters_s"].values())
-        lines.append(f"| {told} | {_clock(one['run_s'])} | {_clock(one['pages_s'])} | {one['memory_gb']:.1f} GB | {times} |")
-    return lines
+        about = one["machine"]
+        name = ", ".join(filter(None, (about["processor"], f"{about['cores']} cores", about["imitated"])))
+        run, pages, *chapters = map(_clock, (one["run_s"], one["pages_s"], *one["chapters_s"].values()))
+        rows.append((name, run, pages, f"{one['memory_gb']:.1f} GB", *chapters))
+    numbers = ("Chapters", "Pages", "Memory", *(name[:2] for name in records[0]["chapters_s"]))
+    return ["", "## On other machines", "", text, "", *markdown_table(("Machine", *numbers), rows, numbers)]
 
 
 def build_book(
     run: Identity, *, committed: bool = False, out: Path | None = None, work: Path | None = None
 ) -> tuple[Path, list[str]]:
-    """Build the HTML from the executed chapters of `run`, or from the committed ones.
+    """Build the HTML from the executed chapters of `run`; if `committed`, from the stored outputs of ``chapters/`` alone.
 
     Parameters
     ----------
-    committed : bool
-        Use the outputs stored in ``chapters/`` alone; nothing needs to have been run.
     out, work : Path, optional
         Folder of the pages (``build/html/<run>``) and of the staged sources (``build/book-src/<run>``).
 
@@ -203,31 +173,22 @@ def build_book(
         lines = said.splitlines()
         causes = [line for line in lines if re.search("WARNING|ERROR", line)] or lines[-15:]
         raise WorkFailed("\n".join(["Jupyter Book did not accept the sources:", *causes, f"Full log: {log}"]))
-    problems = missing_from(html, work)
-    if problems:
+    if problems := missing_from(html, work):
         raise WorkFailed("\n".join(["the built book is incomplete:", *problems, f"Full log: {log}"]))
-    _replace_folder(html, out)
+    if out.exists():  # the former pages stay until the new ones are complete
+        shutil.rmtree(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(html, out)
     shutil.rmtree(result, ignore_errors=True)
     return out / "index.html", stored
-
-
-def _replace_folder(new: Path, old: Path) -> None:
-    """Put `new` where `old` is; the former pages stay until the new ones are complete."""
-    old.parent.mkdir(parents=True, exist_ok=True)
-    aside = old.with_name(f".{old.name}.{time.time_ns()}")
-    if old.exists():
-        old.rename(aside)
-    shutil.move(new, old)
-    shutil.rmtree(aside, ignore_errors=True)
 
 
 def shown_figures(nb) -> int:
     """How many raster or vector figures of a notebook's stored outputs its page must show."""
     visible = [c for c in nb.cells if c.cell_type == "code" and not _HIDDEN & set(c.metadata.get("tags", []))]
     data = [output.get("data", {}) for cell in visible for output in cell.outputs]
-    return sum(any(kind.startswith("image/") for kind in d) and "text/html" not in d for d in data) + sum(
-        d.get("text/html", "").count("<img") for d in data
-    )
+    in_html = sum(d.get("text/html", "").count("<img") for d in data)
+    return in_html + sum("text/html" not in d and any(kind.startswith("image/") for kind in d) for d in data)
 
 
 def missing_from(html: Path, staged: Path) -> list[str]:
@@ -241,7 +202,7 @@ def missing_from(html: Path, staged: Path) -> list[str]:
         notebook = staged / f"{name}.ipynb"
         if notebook.is_file():
             wanted = shown_figures(nbformat.read(notebook, as_version=4))
-            article = page.read_text(encoding="utf-8").partition("<article")[2]
-            if article.count("<img") < wanted:
-                problems.append(f"- {name}: {article.count('<img')} of {wanted} figures reached the page")
+            shown = page.read_text(encoding="utf-8").partition("<article")[2].count("<img")
+            if shown < wanted:
+                problems.append(f"- {name}: {shown} of {wanted} figures reached the page")
     return problems

@@ -14,55 +14,38 @@ from genre_utils.comparison import command
 from genre_utils.errors import CheckpointError, RunError
 from genre_utils.features import MelSettings, clip_statistics, fit_length, frozen_states, mel_unit
 from genre_utils.identity import CONCERNS, Identity
+from genre_utils.models.saved import load_model
+from genre_utils.models.svm import load_svm
+from genre_utils.models.wav2vec import load_backbone
 from genre_utils.profiles import Profile
 from genre_utils.records import RECORD, RunCard
+from genre_utils.windows import predict_clips
 
-#: Returns the middle of the file at a rate in hertz, as long as the profile's clips: float32 (samples,).
-Hear = Callable[[int], np.ndarray]
-#: From what is heard to class probabilities, shape (n_genres,).
-Predictor = Callable[[Hear], np.ndarray]
-
-
-def _svm(folder: Path, profile: Profile) -> Predictor:
-    from genre_utils.models.svm import load_svm
-
-    model, rate_hz = load_svm(folder), profile.mel_rate_hz
-    return lambda hear: model.predict_proba(clip_statistics(hear(rate_hz), rate_hz)[None])[0]
+#: From what is heard to class probabilities, shape (n_genres,). What is heard: the middle of the file at a rate in
+#: hertz, as long as the profile's clips, float32 (samples,).
+Predictor = Callable[[Callable[[int], np.ndarray]], np.ndarray]
 
 
-def _cnn(folder: Path, profile: Profile) -> Predictor:
-    from genre_utils.models.saved import load_model
-    from genre_utils.windows import predict_clips
-
-    model, settings = load_model(folder), MelSettings(rate_hz=profile.mel_rate_hz)
-    window = settings.frames(round(profile.cnn.window_s * settings.rate_hz))
-    return lambda hear: predict_clips(model, mel_unit(hear(settings.rate_hz), settings)[None, None], window)[0]
-
-
-def _head_only(folder: Path, profile: Profile) -> Predictor:
-    from genre_utils.models.saved import load_model
-    from genre_utils.models.wav2vec import load_backbone
-    from genre_utils.windows import predict_clips
-
-    model, backbone = load_model(folder), load_backbone(profile.backbone, profile.backbone_revision)
+def _predictor(approach: str, folder: Path, profile: Profile) -> Predictor:
+    """The model that a run has left in `folder`."""
+    if approach == "svm":
+        svm, rate_hz = load_svm(folder), profile.mel_rate_hz
+        return lambda hear: svm.predict_proba(clip_statistics(hear(rate_hz), rate_hz)[None])[0]
+    model = load_model(folder)
+    if approach == "cnn":
+        settings = MelSettings(rate_hz=profile.mel_rate_hz)
+        frames = settings.frames(round(profile.cnn.window_s * settings.rate_hz))
+        return lambda hear: predict_clips(model, mel_unit(hear(settings.rate_hz), settings)[None, None], frames)[0]
+    if approach == "full":
+        window = round(profile.full.window_s * profile.wave_rate_hz)
+        return lambda hear: predict_clips(model, hear(profile.wave_rate_hz)[None], window, batch_size=8)[0]
+    backbone = load_backbone(profile.backbone, profile.backbone_revision)
     if model.meta.get("backbone", backbone.fingerprint) != backbone.fingerprint:
         raise CheckpointError(
             f"the head in {folder} was trained on other weights than {backbone.name} has now: run chapter 4 again"
         )
     states = partial(frozen_states, backbone, window_s=model.meta.get("window_s"), progress=False)
     return lambda hear: predict_clips(model, states(hear(backbone.rate_hz)[None]))[0]
-
-
-def _full(folder: Path, profile: Profile) -> Predictor:
-    from genre_utils.models.saved import load_model
-    from genre_utils.windows import predict_clips
-
-    model, rate_hz = load_model(folder), profile.wave_rate_hz
-    window = round(profile.full.window_s * rate_hz)
-    return lambda hear: predict_clips(model, hear(rate_hz)[None], window, batch_size=8)[0]
-
-
-_LOADERS = {"svm": _svm, "cnn": _cnn, "head-only": _head_only, "full": _full}
 
 
 @dataclass(frozen=True)
@@ -94,7 +77,7 @@ def load_models(run: Identity) -> dict[str, Model]:
     """
     folders = {name: run.folder(name) for name in CONCERNS}
     found = {
-        name: Model(RunCard.load(folder / RECORD), _LOADERS[name](folder, run.profile))
+        name: Model(RunCard.load(folder / RECORD), _predictor(name, folder, run.profile))
         for name, folder in folders.items()
         if (folder / RECORD).is_file()
     }
@@ -103,9 +86,7 @@ def load_models(run: Identity) -> dict[str, Model]:
     return found
 
 
-def predict_file(
-    path: Path, models: dict[str, Model], profile: Profile, *, top: int = 3
-) -> dict[str, list[dict]]:
+def predict_file(path: Path, models: dict[str, Model], profile: Profile, *, top: int = 3) -> dict[str, list[dict]]:
     """The `top` likeliest genres of one file according to each model, likeliest first.
 
     The models know clips of ``profile.clip_s`` seconds, so that much from the middle of the file is heard; a

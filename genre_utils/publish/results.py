@@ -1,42 +1,70 @@
-"""Pages and tables made from run records: README.md's, the matrix of runs, the links of the ledger."""
+"""Pages and tables made from run records: README.md's, the matrix of runs, the ledger."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+import pandas as pd
+
+from genre_utils.comparison import comparisons
 from genre_utils.errors import RunError
+from genre_utils.evaluation import Interval
+from genre_utils.records import TITLES, RunCard
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
-_ORDER = ("svm", "cnn", "head-only", "full")
 
 
-def _percent(interval) -> str:
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence], numbers: Sequence[str] = ()) -> list[str]:
+    """Lines of a Markdown table; the columns `numbers` are flush right."""
+    lines = [" | ".join(str(cell).replace("|", "\\|") for cell in row) for row in (header, *rows)]
+    rule = "|".join("---:" if name in numbers else "---" for name in header)
+    return [f"| {lines[0]} |", f"|{rule}|", *(f"| {line} |" for line in lines[1:])]
+
+
+def _percent(interval: Interval) -> str:
     return f"{100 * interval.value:.1f} % ({100 * interval.low:.1f}–{100 * interval.high:.1f})"
 
 
 def results_markdown(folder: Path) -> str:
     """Table of the records in `folder`: means over seeds, with 95 % intervals over artists and seeds, and the corpus."""
-    from genre_utils.comparison import comparisons
-    from genre_utils.records import TITLES, RunCard
-
     cards = [RunCard.load(path) for path in sorted(folder.glob("*.json"))]
     if not cards:
         return "No run is recorded yet."
-    lines = [
-        "| Approach | Seeds | Accuracy (95 %) | Macro F1 (95 %) | Test clips |",
-        "|---|---:|---|---|---:|",
+    rows = [
+        (TITLES[name], len(found.runs[name]), _percent(found.accuracy(name)), _percent(found.macro_f1(name)), found.n)
+        for found in comparisons(cards)
+        for name in TITLES
+        if name in found.runs
     ]
-    for found in comparisons(cards):
-        for approach in (name for name in TITLES if name in found.runs):
-            lines.append(
-                f"| {TITLES[approach]} | {len(found.runs[approach])} | {_percent(found.accuracy(approach))} "
-                f"| {_percent(found.macro_f1(approach))} | {found.n} |"
-            )
-    corpora = sorted({card.corpus.name for card in cards})
-    profiles = sorted({card.profile for card in cards})
-    lines += ["", f"Profile {', '.join(profiles)}: these figures are about the corpus {', '.join(corpora)}."]
-    return "\n".join(lines)
+    header = ("Approach", "Seeds", "Accuracy (95 %)", "Macro F1 (95 %)", "Test clips")
+    profiles, corpora = ({card.profile for card in cards}, {card.corpus.name for card in cards})
+    about = f"Profile {', '.join(sorted(profiles))}: these figures are about the corpus {', '.join(sorted(corpora))}."
+    return "\n".join([*markdown_table(header, rows, ("Seeds", "Test clips")), "", about])
+
+
+# --- the ledger ----------------------------------------------------------------------------------------------
+
+
+def ledger_markdown(table: pd.DataFrame, link: Callable[[str], str] = str) -> str:
+    """The ledger as Markdown: all verdicts at a glance, then a section a claim with a row a piece of evidence.
+
+    `table` is that of :func:`genre_utils.study.ledger.ledger`; `link` makes a record or notebook into a link.
+    """
+    from genre_utils.study.ledger import overview, summary
+
+    wide = overview(table).reset_index()
+    parts = [summary(table), "", *markdown_table(["Claim", "Reported", *wide.columns[2:]], wide.to_numpy()), ""]
+    header = ("Evidence", "Found", "Verdict", "Why", "Record", "Notebook")
+    for claim, rows in table.groupby("claim", sort=False):
+        first = rows.iloc[0]
+        told = f"Reported: {first['reported']} ({first['where']}). Holds if {first['criterion']}."
+        cells = [
+            (row.evidence, row.ours, f"**{row.verdict}**", row.why, link(row.record), link(row.notebook))
+            for row in rows.itertuples()
+        ]
+        parts += [f"## {claim}", "", told, "", *markdown_table(header, cells), ""]
+    return "\n".join(parts).rstrip()
 
 
 def linked(places: str) -> str:
@@ -51,60 +79,53 @@ def linked(places: str) -> str:
     return ", ".join(map(link, places.split(", ")))
 
 
-def matrix_frame(paths: Iterable[Path]):
-    """One row a run record: approach, split, seed, backbone, corpus and scores, as a data frame.
+# --- the matrix of runs --------------------------------------------------------------------------------------
+
+
+def matrix_frame(paths: Iterable[Path]) -> pd.DataFrame:
+    """One row a run record: approach, split, seed, backbone, corpus and scores.
 
     Raises
     ------
     RunError
         If there is no file, if one is no run record, or if two are of the same run.
     """
-    from genre_utils.records import RunCard, frame
-
     found: dict[tuple, tuple[Path, RunCard]] = {}
     for path in paths:
         card = RunCard.load(path)
         named = [(card.backbone or {}).get(what, "") for what in ("name", "fingerprint")]
-        run = (card.split.name, *named, _ORDER.index(card.approach), card.protocol, tuple(card.genres), card.seed, card.corpus.fingerprint)
+        place = list(TITLES).index(card.approach)
+        run = (card.split.name, *named, place, card.protocol, tuple(card.genres), card.seed, card.corpus.fingerprint)
         if run in found:
             raise RunError(f"{found[run][0]} and {path} are of the same run: one of them is in the wrong place")
         found[run] = path, card
     if not found:
         raise RunError("there is no run record to collect")
-    runs = sorted(found)
-    cards = [found[run][1] for run in runs]
-    table = frame(cards)[["approach", "title", "seed", "accuracy", "low", "high", "macro_f1", "n"]]
-    table.insert(2, "split", [card.split.name for card in cards])
-    table.insert(4, "backbone", [run[1] for run in runs])
-    table.insert(5, "corpus", [card.corpus.name for card in cards])
-    return table
+    rows = []
+    for run in sorted(found):
+        card = found[run][1]
+        score = card.accuracy
+        scores = (score.value, score.low, score.high, card.macro_f1.value, score.n)
+        rows.append((card.approach, card.title, card.split.name, card.seed, run[1], card.corpus.name, *scores))
+    about = ["approach", "title", "split", "seed", "backbone", "corpus"]
+    return pd.DataFrame(rows, columns=[*about, "accuracy", "low", "high", "macro_f1", "n"])
 
 
-def matrix_markdown(table) -> str:
+def matrix_markdown(table: pd.DataFrame) -> str:
     """The data frame of :func:`matrix_frame` as a Markdown table."""
-    from genre_utils.evaluation import Interval
+    rows = []
+    for run in table.itertuples():
+        accuracy, macro_f1 = _percent(Interval(run.accuracy, run.low, run.high, run.n)), f"{100 * run.macro_f1:.1f} %"
+        rows.append((run.title, run.split, run.seed, run.backbone or "–", run.corpus, accuracy, macro_f1, run.n))
+    header = ("Approach", "Split", "Seed", "Backbone", "Corpus", "Accuracy (95 %)", "Macro F1", "Test clips")
+    return "\n".join(markdown_table(header, rows, ("Seed", "Macro F1", "Test clips"))) + "\n"
 
-    lines = [
-        "| Approach | Split | Seed | Backbone | Corpus | Accuracy (95 %) | Macro F1 | Test clips |",
-        "|---|---|---:|---|---|---|---:|---:|",
-    ]
-    for row in table.itertuples():
-        accuracy = _percent(Interval(row.accuracy, row.low, row.high, row.n))
-        lines.append(
-            f"| {row.title} | {row.split} | {row.seed} | {row.backbone or '–'} | {row.corpus} | {accuracy} "
-            f"| {100 * row.macro_f1:.1f} % | {row.n} |"
-        )
-    return "\n".join(lines) + "\n"
+
+# --- writing -------------------------------------------------------------------------------------------------
 
 
 def between_marks(text: str) -> str:
-    """What stands between the two marks of a page.
-
-    Raises
-    ------
-    RunError
-        If the page has no such marks.
-    """
+    """What stands between the two marks of a page; a :class:`RunError` if it has no such marks."""
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
         raise RunError(f"the page must hold {BEGIN} and {END} once each, in this order")
     return text.split(BEGIN)[1].split(END)[0].strip()
@@ -114,8 +135,6 @@ def write_results(page: Path, table: str) -> bool:
     """Put `table` between the marks of `page`; True if that changed it."""
     text = page.read_text(encoding="utf-8")
     between_marks(text)
-    head, rest = text.split(BEGIN)
-    after = f"{head}{BEGIN}\n{table}\n{END}{rest.split(END)[1]}"
-    if after != text:
-        page.write_text(after, encoding="utf-8")
+    after = f"{text.split(BEGIN)[0]}{BEGIN}\n{table}\n{END}{text.split(END)[1]}"
+    page.write_text(after, encoding="utf-8")
     return after != text

@@ -10,16 +10,8 @@ import typer
 from rich.markdown import Markdown
 
 from genre_utils.errors import RunError
-from genre_utils.identity import check_seed, identity
-from genre_utils.publish.options import (
-    BackboneOption,
-    GenresOption,
-    ProfileOption,
-    ProtocolOption,
-    SeedOption,
-    SplitOption,
-    console,
-)
+from genre_utils.identity import OPTIONS, check_seed, identity
+from genre_utils.publish.options import RUN, console, run_options, say
 
 app = typer.Typer()
 fetch = typer.Typer(help="Get a corpus of real music.", no_args_is_help=True)
@@ -27,72 +19,51 @@ app.add_typer(fetch, name="fetch")
 
 
 @fetch.command("gtzan-mini")
-def fetch_gtzan_mini(
-    url: Annotated[str | None, typer.Option(help="Another address of the same archive.")] = None,
-) -> None:
+def fetch_gtzan_mini() -> None:
     """Download the public mini subset (100 clips, 120 MB), check it and unpack it into data/corpora/."""
     from genre_utils.corpora import gtzan
 
-    folder = gtzan.fetch_gtzan_mini(url or gtzan.MINI_URL, progress=console.is_terminal)
-    console.print(f"gtzan-mini is ready in {folder}", soft_wrap=True, markup=False)
+    say(f"gtzan-mini is ready in {gtzan.fetch_gtzan_mini(progress=console.is_terminal)}")
 
 
 @fetch.command("gtzan")
-def fetch_gtzan(
-    folder: Annotated[Path | None, typer.Option(help="Where your copy lies.")] = None,
-) -> None:
+def fetch_gtzan() -> None:
     """Check your copy of GTZAN (it has no official download any more; this says how to get one)."""
     from genre_utils.corpora import gtzan
 
-    corpus = gtzan.gtzan_full(folder)
-    console.print(
-        f"GTZAN is complete: {len(corpus)} usable clips in {corpus.root}", soft_wrap=True, markup=False
-    )
+    corpus = gtzan.gtzan_full()
+    say(f"GTZAN is complete: {len(corpus)} usable clips in {corpus.root}")
 
 
 @app.command()
 def pretrain(
     out: Annotated[Path | None, typer.Option(help="Folder of the run (default: build/pretrain).")] = None,
     steps: Annotated[int, typer.Option(min=1)] = 10_000,
-    clips: Annotated[int, typer.Option(min=0, help="Clips of 10 s to render; 0: recorded music alone.")] = 3200,
-    music: Annotated[
-        list[Path] | None, typer.Option(help="Folder of recorded music to learn from as well; may be repeated.")
-    ] = None,
+    clips: Annotated[int, typer.Option(min=101, help="Clips of 10 s to render; 96 of them are held out.")] = 3200,
     batch_size: Annotated[int, typer.Option(min=1)] = 12,
     window_s: Annotated[float, typer.Option(help="Seconds of each excerpt.")] = 2.0,
     learning_rate: Annotated[float, typer.Option()] = 1e-3,
-    cross_clip: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of distractors that come from other clips.")
-    ] = 0.5,
+    cross_clip: Annotated[float, typer.Option(min=0, max=1, help="Share of distractors from other clips.")] = 0.5,
     mel_weight: Annotated[float, typer.Option(min=0, help="Weight of naming each frame's log-mel bands.")] = 2.0,
-    clip_weight: Annotated[
-        float, typer.Option(min=0, help="Weight of finding the other excerpt of the same clip.")
-    ] = 1.0,
-    seed: SeedOption = "0",
+    clip_weight: Annotated[float, typer.Option(min=0, help="Weight of finding the clip's other excerpt.")] = 1.0,
+    seed: Annotated[str, typer.Option(help=RUN["seed"])] = "0",
     probe: Annotated[bool, typer.Option(help="Every 1000 steps, how much of the genre can be read.")] = True,
     ship: Annotated[bool, typer.Option(help="Put the result into the package, as its backbone.")] = False,
 ) -> None:
-    """Pre-train the small wav2vec 2.0 on unlabelled music; goes on where it was interrupted."""
-    import numpy as np
-
-    from genre_utils.corpora import unlabelled
+    """Pre-train the small wav2vec 2.0 on rendered music; goes on where it was interrupted."""
+    from genre_utils.corpora.synthetic.unlabelled import render_unlabelled
     from genre_utils.device import default_device
     from genre_utils.experiments import pretraining as made
     from genre_utils.models.contrastive import Objective
     from genre_utils.models.pretraining import pretrain as train
     from genre_utils.paths import home
 
-    bars, number = console.is_terminal, check_seed(seed)
-    sources = [unlabelled.render_unlabelled(clips, progress=bars)] if clips else []
-    sources += [unlabelled.recorded_unlabelled(music, progress=bars)] if music else []
-    if not sources or min(map(len, sources)) < 100:
-        raise RunError("too little music: at least 100 excerpts of 10 s of each kind are needed (--clips, --music)")
-    held_out = 96 // len(sources)
-    folder = out or home() / "build" / "pretrain"
+    number, folder = check_seed(seed), out or home() / "build" / "pretrain"
+    waves = render_unlabelled(clips, progress=console.is_terminal)
     train(
-        np.concatenate([waves[held_out:] for waves in sources]),
+        waves[96:],
         folder,
-        val_waves=np.concatenate([waves[:held_out] for waves in sources]),
+        val_waves=waves[:96],
         steps=steps,
         batch_size=batch_size,
         window_s=window_s,
@@ -102,24 +73,20 @@ def pretrain(
         seed=number,
         device=default_device(),
     )
-    console.print(f"The pre-trained model is in {folder}", soft_wrap=True, markup=False)
+    say(f"The pre-trained model is in {folder}")
     if ship:
-        console.print(f"Shipped to {made.ship(folder)}", soft_wrap=True, markup=False)
+        say(f"Shipped to {made.ship(folder)}")
 
 
-#: Question -> its module below genre_utils.experiments.
-QUESTIONS = {
-    "labels": "labels", "layers": "layers", "fine-tuning": "fine_tuning", "transfer": "transfer", "protocol": "protocol",
-    "classical": "classical", "windows": "windows", "audit": "audit",
-}  # fmt: skip
+#: What :mod:`genre_utils.experiments` can answer; the first five about backbones.
+QUESTIONS = ("labels", "layers", "fine-tuning", "transfer", "protocol", "classical", "windows", "audit")
 
 
 @app.command()
 def measure(
     question: Annotated[str, typer.Argument(help=", ".join(QUESTIONS))],
     backbone: Annotated[
-        list[str] | None,
-        typer.Option(help="Pre-trained contestant, NAME=PLACE; may be repeated. The shipped one by default."),
+        list[str] | None, typer.Option(help="Pre-trained contestant, NAME=PLACE; may be repeated (default: the shipped one).")
     ] = None,
     seeds: Annotated[int | None, typer.Option(min=2, help="How many (default: as many as in the book's record).")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the record (default: build/experiments).")] = None,
@@ -131,8 +98,8 @@ def measure(
 
     if question not in QUESTIONS:
         raise RunError(f"there is no question {question!r}: ask one of {', '.join(QUESTIONS)}")
-    module, options = import_module(f"genre_utils.experiments.{QUESTIONS[question]}"), {}
-    if question in ("labels", "layers", "fine-tuning", "transfer", "protocol"):
+    module, options = import_module(f"genre_utils.experiments.{question.replace('-', '_')}"), {}
+    if question in QUESTIONS[:5]:
         from genre_utils.experiments.material import PRE_TRAINED, contestants
 
         named = backbone or [f"{PRE_TRAINED}=shipped"]
@@ -151,18 +118,19 @@ def measure(
             for name in found.contestants:
                 layer = max(found.layers_of(name)) if question == "layers" else None
                 told = f"{condition}: {name}" if condition else name
-                console.print(f"{told}: {found.accuracy(name, condition=condition, layer=layer, labels=None)}", markup=False)
+                say(f"{told}: {found.accuracy(name, condition=condition, layer=layer, labels=None)}")
     folder = out or home() / "build" / "experiments"
-    console.print(f"written to {found.save(folder / f'{question}.json')}", soft_wrap=True, markup=False)
+    say(f"written to {found.save(folder / f'{question}.json')}")
 
 
 @app.command()
-def audit(profile: ProfileOption = "mini", genres: GenresOption = "") -> None:
+@run_options("profile", "genres", profile="mini")
+def audit(run: dict[str, str]) -> None:
     """Look for copies, wrong labels and unusable files among a profile's clips."""
     from genre_utils.corpora import load_corpus
     from genre_utils.experiments import audit as auditing
 
-    corpus = load_corpus(identity(profile, genres=genres).profile, progress=console.is_terminal)
+    corpus = load_corpus(identity(**run).profile, progress=console.is_terminal)
     report = auditing.audit(corpus, progress=console.is_terminal)
     typer.echo(report.frame().round(2).to_string(index=False))
     typer.echo(f"\nAgainst the faults that are known:\n{auditing.score(report, corpus.faults).round(2).to_string()}")
@@ -170,23 +138,25 @@ def audit(profile: ProfileOption = "mini", genres: GenresOption = "") -> None:
 
 @app.command()
 def results(
-    profile: ProfileOption = "mini",
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print the source of the table.")] = False,
+    profile: Annotated[str, typer.Option(help=RUN["profile"])] = "mini",
     write: Annotated[Path | None, typer.Option(help="Put it between the marks of this page.")] = None,
 ) -> None:
     """The results table of the README, from the committed run records in book/results/."""
-    from genre_utils.publish import results as made
+    from genre_utils.publish.results import results_markdown
     from genre_utils.publish.run import book_root
 
     identity(profile)
-    table = made.results_markdown(book_root() / "book" / "results" / profile)
-    if write is not None:
-        changed = made.write_results(write, table)
-        console.print(f"{write}: {'updated' if changed else 'was up to date'}", markup=False)
-    elif markdown:
-        typer.echo(table)
+    _publish(results_markdown(book_root() / "book" / "results" / profile), write)
+
+
+def _publish(text: str, page: Path | None) -> None:
+    """Show `text` (Markdown), or put it between the marks of `page`."""
+    from genre_utils.publish.results import write_results
+
+    if page is None:
+        console.print(Markdown(text))
     else:
-        console.print(Markdown(table))
+        say(f"{page}: {'updated' if write_results(page, text) else 'was up to date'}")
 
 
 @app.command()
@@ -197,28 +167,23 @@ def ledger(
 ) -> None:
     """Each claim of the study: reported, found, how sure, and the verdict."""
     from genre_utils.comparison import comparisons, recorded_comparisons
-    from genre_utils.publish import results as made
+    from genre_utils.publish.results import ledger_markdown, linked
     from genre_utils.records import read_cards
     from genre_utils.study import ledger as judged
 
     extra = [found for file in files or () for found in comparisons(read_cards(file), str(file))]
     table = judged.ledger([*recorded_comparisons(), *extra])
-    if write is not None:
-        changed = made.write_results(write, judged.page(table, made.linked))
-        console.print(f"{write}: {'updated' if changed else 'was up to date'}", markup=False)
-    elif as_csv:
+    if as_csv:
         typer.echo(table.to_csv(index=False), nl=False)
     else:
-        console.print(Markdown(judged.page(table)))
+        _publish(ledger_markdown(table, linked if write else str), write)
 
 
 @app.command()
+@run_options("profile", *OPTIONS, profile="gtzan")
 def export(
-    profile: ProfileOption = "gtzan",
-    split: SplitOption = "",
-    backbone: BackboneOption = "",
-    protocol: ProtocolOption = "",
-    genres: GenresOption = "",
+    run: dict[str, str],
+    *,
     out: Annotated[Path | None, typer.Option(help="The file (default: RUN-DATE.json here).")] = None,
     schema: Annotated[Path | None, typer.Option(help="Only write the JSON schema of such files.")] = None,
 ) -> None:
@@ -227,20 +192,17 @@ def export(
     from genre_utils.comparison import command
 
     if schema is not None:
-        schema.write_text(json.dumps(records.json_schema(), indent=1) + "\n", encoding="utf-8")
+        schema.write_text(json.dumps(records.Bundle.model_json_schema(), indent=1) + "\n", encoding="utf-8")
         return
-    wanted = identity(profile, split=split, backbone=backbone, protocol=protocol, genres=genres)
+    wanted = identity(**run)
     cards = [card for card in records.own_cards() if card.is_of(wanted)]
     if not cards:
         raise RunError(f"there is no record of the run ({wanted}), with any seed: run it first, for example with\n    {command(wanted)}")
     file = out or Path(f"{wanted.name()}-{max(card.created for card in cards)[:10]}.json")
     records.Bundle(cards=cards).save(file)
     for card in cards:
-        console.print(str(card), markup=False, highlight=False)
-    console.print(
-        f"Written to {file}. To contribute it, put it into book/results/contributed/ and open a pull request.",
-        soft_wrap=True, markup=False,
-    )  # fmt: skip
+        say(card)
+    say(f"Written to {file}. To contribute it, put it into book/results/contributed/ and open a pull request.")
 
 
 @app.command()
@@ -255,15 +217,4 @@ def collect(
     out.parent.mkdir(parents=True, exist_ok=True)
     table.to_csv(f"{out}.csv", index=False)
     Path(f"{out}.md").write_text(made.matrix_markdown(table), encoding="utf-8")
-    console.print(f"{len(table)} runs: {out}.csv and {out}.md", soft_wrap=True, markup=False)
-
-
-@app.command()
-def address(url: Annotated[str, typer.Argument(help="For example https://github.com/you/your-fork")]) -> None:
-    """Set the repository's address in every file that links to it."""
-    from genre_utils.publish.address import change_address
-    from genre_utils.publish.run import book_root
-
-    root = book_root()
-    for path in change_address(root, url):
-        console.print(str(path.relative_to(root)), markup=False)
+    say(f"{len(table)} runs: {out}.csv and {out}.md")

@@ -1,25 +1,15 @@
 """The records: what ran, what came out and what it cost. One JSON file each, written and read here alone.
 
-A :class:`RunCard` keeps a run's prediction on every test clip; an :class:`Experiment` keeps, for each contestant and draw,
-which clips came out right. Neither keeps a figure that follows from the rest: accuracies and intervals are computed when
-they are read, by :mod:`genre_utils.evaluation`.
+A :class:`RunCard` keeps a run's prediction on every test clip; an :class:`Experiment` keeps, for each contestant and
+draw, which clips came out right. Neither keeps a figure that follows from the rest: accuracies and intervals are
+computed when they are read, by :mod:`genre_utils.evaluation`.
 """
 
-from genre_utils.records.base import CorpusInfo, Record, Strict, plain
+from genre_utils.records.base import CorpusInfo, plain
 from genre_utils.records.experiments import Experiment, Trial
-from genre_utils.records.runs import (
-    RECORD,
-    TITLES,
-    Bundle,
-    RunCard,
-    frame,
-    json_schema,
-    own_cards,
-    read_cards,
-    recorded_cards,
-)
+from genre_utils.records.runs import RECORD, TITLES, Bundle, RunCard, own_cards, read_cards, recorded_cards
 
 __all__ = [
-    "RECORD", "TITLES", "Bundle", "CorpusInfo", "Experiment", "Record", "RunCard", "Strict", "Trial", "frame", "json_schema",
-    "own_cards", "plain", "read_cards", "recorded_cards",
+    "RECORD", "TITLES", "Bundle", "CorpusInfo", "Experiment", "RunCard", "Trial", "own_cards", "plain", "read_cards",
+    "recorded_cards",
 ]  # fmt: skip

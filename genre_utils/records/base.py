@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
+from pydantic_core import to_json
 from typing_extensions import Self
 
 from genre_utils.errors import RunError
+from genre_utils.paths import write_whole
+from genre_utils.provenance import Strict
 
 SCHEMA_VERSION = 2
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
 
 
 class CorpusInfo(Strict):
@@ -34,8 +30,8 @@ class Record(Strict):
     """What every record says of its making, and how it is written and read."""
 
     schema_version: Literal[2] = SCHEMA_VERSION
-    versions: dict[str, str] = {}
-    hardware: dict[str, Any] = {}
+    versions: dict[str, str] = Field(default={})
+    hardware: dict[str, Any] = Field(default={})
     git_commit: str | None = None
     #: Whether tracked files of the checkout differed from that commit; None: not known.
     uncommitted: bool | None = None
@@ -44,14 +40,9 @@ class Record(Strict):
     def save(self, path: Path | str) -> Path:
         """Write the record to `path`, whole or not at all."""
         path = Path(path)
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(_compact(self.model_dump(mode="json")), encoding="utf-8")
-            os.replace(part, path)
+            write_whole(path, _compact(self.model_dump(mode="json")).encode())
         except OSError as error:
-            with suppress(OSError):
-                part.unlink()
             raise RunError(
                 f"cannot write the record {path}: {error.strerror or error}. "
                 "Free some space, or choose another folder with the environment variable GENRE_UTILS_RUNS."
@@ -68,13 +59,7 @@ class Record(Strict):
             If the file is missing, is no JSON, or is no such record of this version; the message names the file and
             the `remedy`.
         """
-        try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise RunError(f"there is no record {path}: {remedy}") from None
-        except (OSError, ValueError) as error:
-            raise RunError(f"the record {path} cannot be read ({error}): {remedy}") from error
-        return cls.parsed(content, path, remedy)
+        return cls.parsed(read_json(path, remedy), path, remedy)
 
     @classmethod
     def parsed(cls, content: Any, path: Path | str, remedy: str) -> Self:
@@ -90,17 +75,23 @@ class Record(Strict):
             raise RunError(f"{path} is no {cls.__name__}: {where}: {first['msg']}: {remedy}") from error
 
 
+def read_json(path: Path | str, remedy: str) -> Any:
+    """What a record's file holds; a :class:`RunError` with the `remedy` if it is missing or no JSON."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"there is no record {path}: {remedy}") from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"the record {path} cannot be read ({error}): {remedy}") from error
+
+
 def plain(value: Any) -> Any:
-    """`value` with NumPy scalars, arrays, tuples and paths as plain JSON types."""
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(v) for v in value]
-    if isinstance(value, (np.generic, np.ndarray)):
-        return plain(value.tolist())
-    if isinstance(value, float) and not np.isfinite(value):
-        return None  # JSON has no NaN
-    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+    """`value` with NumPy scalars, arrays, tuples and paths as plain JSON types, and None for what is not finite."""
+
+    def numpy(value: Any) -> Any:
+        return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else str(value)
+
+    return json.loads(to_json(value, inf_nan_mode="null", fallback=numpy))
 
 
 def _compact(content: dict) -> str:
@@ -112,8 +103,8 @@ def _compact(content: dict) -> str:
     parts = []
     for key, value in content.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
-            rows = ",\n".join(f"  {line(row)}" for row in value)
-            parts.append(f"{line(key)}: [\n{rows}\n]")
+            value = "[\n" + ",\n".join(f"  {line(row)}" for row in value) + "\n]"
         else:
-            parts.append(f"{line(key)}: {line(value)}")
+            value = line(value)
+        parts.append(f"{line(key)}: {value}")
     return "{\n" + ",\n".join(parts) + "\n}\n"

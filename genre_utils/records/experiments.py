@@ -12,7 +12,8 @@ from genre_utils import evaluation
 from genre_utils.errors import RunError
 from genre_utils.evaluation import Interval
 from genre_utils.paths import recorded_dir
-from genre_utils.records.base import CorpusInfo, Record, Strict
+from genre_utils.provenance import Strict
+from genre_utils.records.base import CorpusInfo, Record
 
 
 class Trial(Strict):
@@ -66,40 +67,29 @@ class Experiment(Record):
         return sorted({trial.layer for trial in self.trials if trial.contestant == contestant} - {None})
 
     def trials_of(self, contestant: str, condition: str | None = None, labels=None, layer=None) -> list[Trial]:
-        """Trials of one contestant by seed; of the only condition and with most labels unless they are given.
-
-        Raises
-        ------
-        RunError
-            If the record has none.
-        """
+        """Trials of one contestant by seed; of the only condition and with most labels unless they are given."""
         found = [
             trial
             for trial in sorted(self.trials, key=lambda trial: trial.seed)
-            if trial.contestant == contestant
-            and (condition is None or trial.condition == condition)
-            and (layer is None or trial.layer == layer)
+            if trial.contestant == contestant and condition in (None, trial.condition) and layer in (None, trial.layer)
         ]
         if condition is None and len({trial.condition for trial in found}) > 1:
             raise RunError(f"the record on {self.question} knows {contestant!r} under {self.conditions}: name one")
         if labels is None and self.conditions == [""]:
             labels = max((trial.labels for trial in found if trial.labels is not None), default=None)
-        found = [trial for trial in found if labels is None or trial.labels == labels]
+        found = [trial for trial in found if labels in (None, trial.labels)]
         if not found:
+            depth = "" if layer is None else f" and layer {layer}"
+            under = "" if self.conditions == [""] else f" under {self.conditions}"
             raise RunError(
-                f"the record on {self.question} has no {contestant!r} with {labels} labels"
-                f"{'' if layer is None else f' and layer {layer}'}; it has {', '.join(self.contestants)} with {self.sizes}"
-                f"{'' if self.conditions == [''] else f' under {self.conditions}'}"
+                f"the record on {self.question} has no {contestant!r} with {labels} labels{depth}; "
+                f"it has {', '.join(self.contestants)} with {self.sizes}{under}"
             )
         return found
 
     def marks(self, contestant: str, condition: str | None = None, labels=None, layer=None) -> np.ndarray:
         """Which clips each draw got right: (seeds, clips), 1, 0 or NaN (not tested)."""
         return np.array([[_MARKS[m] for m in t.marks] for t in self.trials_of(contestant, condition, labels, layer)])
-
-    def accuracies(self, contestant: str, condition: str | None = None) -> np.ndarray:
-        """Accuracy of each draw, (seeds,)."""
-        return np.nanmean(self.marks(contestant, condition), axis=1)
 
     def accuracy(
         self, contestant: str, against: str | None = None, *, condition: str | None = None, labels=None, layer=None
@@ -121,12 +111,7 @@ class Experiment(Record):
 
     @classmethod
     def recorded(cls, question: str) -> Experiment:
-        """The record on `question` that comes with the book.
-
-        Raises
-        ------
-        RunError
-            If it is missing or damaged.
-        """
+        """The record on `question` that comes with the book; a RunError if it is missing or damaged."""
         folder = recorded_dir() or Path("book/results")
-        return cls.load(folder / "experiments" / f"{question}.json", f"make it with: python -m genre_utils measure {question}")
+        remedy = f"make it with: python -m genre_utils measure {question}"
+        return cls.load(folder / "experiments" / f"{question}.json", remedy)

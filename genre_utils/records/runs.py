@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -17,9 +16,9 @@ from genre_utils.errors import RunError
 from genre_utils.evaluation import Interval
 from genre_utils.identity import CONCERNS, Identity
 from genre_utils.paths import recorded_dir, runs_dir
-from genre_utils.profiles import GENRES
-from genre_utils.provenance import Cost, origin
-from genre_utils.records.base import SCHEMA_VERSION, CorpusInfo, Record, Strict, plain
+from genre_utils.profiles import GENRES, GTZAN_SPLITS
+from genre_utils.provenance import Cost, Strict, origin
+from genre_utils.records.base import SCHEMA_VERSION, CorpusInfo, Record, plain, read_json
 
 #: File name of the record of a run, in the folder of the run.
 RECORD = "record.json"
@@ -75,8 +74,11 @@ class RunCard(Record):
         for row in self.predictions:
             if not {row.genre, row.predicted} <= names or len(row.probabilities) != len(self.genres):
                 raise ValueError(f"the prediction of {row.clip} does not fit the genres {self.genres}")
-            if abs(sum(row.probabilities) - 1) > 1e-2 or self.genres[int(np.argmax(row.probabilities))] != row.predicted:
-                raise ValueError(f"the scores of {row.clip} do not add up to 1, or another genre leads than {row.predicted}")
+            leads = self.genres[int(np.argmax(row.probabilities))]
+            if abs(sum(row.probabilities) - 1) > 1e-2 or leads != row.predicted:
+                raise ValueError(
+                    f"the scores of {row.clip} do not add up to 1, or another genre leads than {row.predicted}"
+                )
             clips.add(row.clip)
         if len(clips) != len(self.predictions):
             raise ValueError("a clip is predicted twice")
@@ -100,10 +102,6 @@ class RunCard(Record):
 
         Parameters
         ----------
-        approach : {"svm", "cnn", "head-only", "full"}
-        run : Identity
-        corpus, split
-            The :class:`~genre_utils.corpora.Corpus` and :class:`~genre_utils.splits.Split` of the run.
         probabilities : ndarray, shape (n_test, n_genres)
             Class scores of each test clip; rows sum to 1. The predicted genre is the largest.
         fingerprint : str, optional
@@ -132,7 +130,7 @@ class RunCard(Record):
             protocol=about["protocol"],
             genres=list(corpus.genres),
             seed=run.seed,
-            settings=plain(dict(settings or {})),
+            settings=plain(settings or {}),
             **origin(),
             predictions=[
                 Prediction(
@@ -145,7 +143,7 @@ class RunCard(Record):
                 for clip, row in zip(split.test, rounded, strict=True)
             ],
             cost=cost or Cost(),
-            history=[plain(dict(row)) for row in history],
+            history=plain(list(history)),
         )
 
     @property
@@ -215,20 +213,14 @@ class RunCard(Record):
         )
 
     def check(self) -> RunCard:
-        """The card itself, if its labels and clips are those of the corpus and split that it names.
-
-        Raises
-        ------
-        RunError
-            Naming the card and what does not fit.
-        """
+        """The card itself; a RunError if its labels and clips are not those of the corpus and split that it names."""
         if self.corpus.name == "gtzan":
-            from genre_utils.splits import RECORDED
+            from genre_utils.splits import gtzan_split
 
             if wrong := [row.clip for row in self.predictions if row.clip.split(".")[0] != row.genre]:
                 raise RunError(f"{self}: {wrong[0]} is labelled otherwise than GTZAN labels it")
-            if self.split.name in RECORDED:
-                expected = {clip for clip in RECORDED[self.split.name]().test if clip.split(".")[0] in self.genres}
+            if self.split.name in GTZAN_SPLITS:
+                expected = {clip for clip in gtzan_split(self.split.name).test if clip.split(".")[0] in self.genres}
                 if set(self.ids) != expected:
                     raise RunError(f"{self}: its clips are not the test clips of the split {self.split.name!r}")
         return self
@@ -256,20 +248,9 @@ def own_cards() -> list[RunCard]:
 
 
 def read_cards(path: Path) -> list[RunCard]:
-    """The checked cards in a file: one record, or a bundle of several.
-
-    Raises
-    ------
-    RunError
-        If the file is missing or neither of both, or a card does not fit its corpus or split.
-    """
+    """The checked cards in a file, one record or a bundle of several; a RunError if it is neither, or a card is wrong."""
     remedy = "export the run again: python -m genre_utils export"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RunError(f"there is no file {path}") from None
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path} cannot be read ({error}): {remedy}") from error
+    content = read_json(path, remedy)
     many = content.get("cards") if isinstance(content, dict) else None
     return [RunCard.parsed(card, path, remedy).check() for card in (many or [content])]
 
@@ -279,33 +260,9 @@ def recorded_cards() -> dict[str, list[RunCard]]:
     base = recorded_dir()
     if base is None:
         return {}
-    places = [f for f in sorted(base.iterdir()) if f.is_dir() and f.name not in ("experiments", "contributed", "timing")]
-    found = {f"book/results/{f.name}": [RunCard.load(path) for path in sorted(f.glob("*.json"))] for f in places}
-    found |= {f"book/results/contributed/{path.name}": read_cards(path) for path in sorted(base.glob("contributed/*.json"))}
+    others = ("experiments", "contributed", "timing")
+    places = [folder for folder in sorted(base.iterdir()) if folder.is_dir() and folder.name not in others]
+    found = {f"book/results/{place.name}": list(map(RunCard.load, sorted(place.glob("*.json")))) for place in places}
+    for path in sorted(base.glob("contributed/*.json")):
+        found[f"book/results/contributed/{path.name}"] = read_cards(path)
     return {place: cards for place, cards in found.items() if cards}
-
-
-def json_schema() -> dict[str, Any]:
-    """JSON schema of an exported bundle of run records."""
-    return Bundle.model_json_schema()
-
-
-def frame(cards: Iterable[RunCard]) -> pd.DataFrame:
-    """One row a card: what was scored and what it cost."""
-    rows = [
-        {
-            "approach": card.approach,
-            "title": card.title,
-            "seed": card.seed,
-            "accuracy": card.accuracy.value,
-            "low": card.accuracy.low,
-            "high": card.accuracy.high,
-            "macro_f1": card.macro_f1.value,
-            "n": card.accuracy.n,
-            "seconds": card.cost.seconds,
-            "peak_memory_mb": card.cost.peak_memory_mb,
-            "trainable_parameters": card.cost.trainable_parameters,
-        }
-        for card in cards
-    ]
-    return pd.DataFrame(rows)

@@ -34,38 +34,24 @@ class Found:
     why: str
 
 
-Judge = Callable[[Comparison], "Found | None"]
-
-
 @dataclass(frozen=True)
 class Claim:
-    """One statement of the study.
-
-    Attributes
-    ----------
-    where : str
-        File of the study's repository, or its conclusions.
-    reported : str
-        The figure with the interval that follows from the study's own data.
-    criterion : str
-        What would make it hold.
-    judge : callable
-        Judges it on comparable runs; None if they cannot say anything.
-    reanalysed : callable, optional
-        Judges it on what the study itself stored.
-    on_gtzan : bool
-        Whether it is about GTZAN alone: other corpora are not asked.
-    """
+    """One statement of the study, and who judges it: `judge` on comparable runs (None if they cannot say anything),
+    `classical` on the record of classical classifiers on all of GTZAN; `reanalysed`: what the study's own data say."""
 
     text: str
+    #: File of the study's repository, or its conclusions.
     where: str
+    #: The figure with the interval that follows from the study's own data.
     reported: str
+    #: What would make it hold.
     criterion: str
-    judge: Judge
+    judge: Callable[[Comparison], Found | None]
     approaches: tuple[str, ...]
-    reanalysed: Callable[[], Found] | None = None
-    on_gtzan: bool = False
+    reanalysed: Found | None = None
     classical: Callable[[Experiment], Found] | None = None
+    #: Whether it is about GTZAN alone: other corpora are not asked.
+    on_gtzan: bool = False
 
 
 def _points(gap: Interval) -> str:
@@ -76,38 +62,120 @@ def _f1(score: Interval) -> str:
     return f"{score.value:.2f} [{score.low:.2f}, {score.high:.2f}]"
 
 
+# --- figures of one approach, on GTZAN -----------------------------------------------------------------------
+
+#: Where the study reports an approach.
+WHERE = {"cnn": "results/Untitled0.ipynb", "head-only": "results/HFT_results", "full": "results/FFT_results"}
+#: F1 of single genres that the study points out, and the limit that it names.
+OF_GENRES = (
+    ("cnn", "classical", 0.8), ("cnn", "hiphop", 0.8), ("cnn", "metal", 0.8),
+    ("cnn", "disco", None), ("cnn", "rock", None), ("full", "classical", None), ("full", "jazz", None),
+)  # fmt: skip
+
+
+def _graded(ours: str, sure: bool, partly: bool, reasons: tuple[str, str, str]) -> Found:
+    grade = 0 if sure else 1 if partly else 2
+    return Found(ours, VERDICTS[grade], reasons[grade])
+
+
 def _same_figure(theirs: Interval, ours: Interval, show: Callable[[Interval], str]) -> Found:
     """Is the reported figure found again? The tolerance is the interval of the reported figure."""
-    if theirs.low <= ours.value <= theirs.high:
-        return Found(show(ours), HOLDS, "ours lies within its interval")
-    if ours.low <= theirs.high and theirs.low <= ours.high:
-        return Found(show(ours), IN_PART, "only the two intervals meet")
-    return Found(show(ours), NOT_SUPPORTED, "the two intervals lie apart")
+    inside, meet = theirs.low <= ours.value <= theirs.high, ours.low <= theirs.high and theirs.low <= ours.high
+    reasons = ("ours lies within its interval", "only the two intervals meet", "the two intervals lie apart")
+    return _graded(show(ours), inside, meet, reasons)
 
 
 def _above(score: Interval, limit: float) -> Found:
     """Is an F1 above a limit?"""
-    if score.low > limit:
-        return Found(_f1(score), HOLDS, f"the whole interval lies above {limit}")
-    if score.value > limit:
-        return Found(_f1(score), IN_PART, f"the figure lies above {limit}, its interval reaches below")
-    return Found(_f1(score), NOT_SUPPORTED, f"the figure does not lie above {limit}")
+    reasons = (
+        f"the whole interval lies above {limit}",
+        f"the figure lies above {limit}, its interval reaches below",
+        f"the figure does not lie above {limit}",
+    )
+    return _graded(_f1(score), score.low > limit, score.value > limit, reasons)
+
+
+def _reported_f1(approach: str, genre: str) -> Interval:
+    """F1 of a genre with an interval from the study's own counts."""
+    right, named, support = reported.totals(approach).loc[genre, ["right", "named", "support"]].tolist()
+    return evaluation.f1_interval(right, named - right, support - right)
+
+
+def _reported_macro_f1(approach: str) -> Interval:
+    if approach in reported.WITH_PREDICTIONS:
+        return evaluation.bootstrap(evaluation.macro_f1, *reported.predictions(approach)[1:])
+    # Of the CNN only totals are known: the interval of the mean of ten, genre by genre.
+    parts, figure = [_reported_f1(approach, genre) for genre in GENRES], reported.reported(approach)["macro_f1"]
+    half = float(np.sqrt(np.sum([part.half_width**2 for part in parts])) / len(parts))
+    return Interval(figure, figure - half, figure + half, 150, "from the totals of each genre")
+
+
+def _figure(approach: str, what: str, theirs: Interval, ours: Callable, show=_f1, limit: float | None = None) -> Claim:
+    """A figure to be found again or, with `limit`, to lie above it; `ours` takes it from a comparison."""
+
+    def found(score: Interval) -> Found:
+        return _same_figure(theirs, score, show) if limit is None else _above(score, limit)
+
+    return Claim(
+        f"{TITLES[approach]}: {what}",
+        WHERE[approach],
+        show(theirs),
+        "our mean lies within the reported figure's interval" if limit is None else f"the interval lies above {limit}",
+        lambda runs: found(ours(runs)),
+        (approach,),
+        reanalysed=None if limit is None else found(theirs),
+        on_gtzan=True,
+    )
+
+
+def _figures(approach: str) -> tuple[Claim, Claim]:
+    return (
+        _figure(approach, "accuracy", reported.accuracy(approach), lambda runs: runs.accuracy(approach), str),
+        _figure(approach, "macro F1", _reported_macro_f1(approach), lambda runs: runs.macro_f1(approach)),
+    )
+
+
+def _genre_figure(approach: str, genre: str, limit: float | None) -> Claim:
+    theirs = _reported_f1(approach, genre)
+    what = f"F1 of {genre} is " + (f"{theirs.value:.2f}" if limit is None else f"above {limit}")
+    return _figure(approach, what, theirs, lambda runs: runs.f1(approach, genre), limit=limit)
+
+
+# --- one approach against another ----------------------------------------------------------------------------
+
+
+def _told(gaps: Mapping[str, Interval]) -> str:
+    return "; ".join((f"{name} " if len(gaps) > 1 else "") + _points(gap) for name, gap in gaps.items())
 
 
 def _leads(gaps: Mapping[str, Interval]) -> Found:
     """Do all of the differences lie above zero?"""
     sure = [name for name, gap in gaps.items() if gap.low > 0]
     back = [name for name, gap in gaps.items() if gap.high < 0]
-    ours = "; ".join((f"{name} " if len(gaps) > 1 else "") + _points(gap) for name, gap in gaps.items())
     if len(sure) == len(gaps):
         why = "the interval excludes zero" if len(gaps) == 1 else "each interval excludes zero"
-        return Found(ours, HOLDS, why)
+        return Found(_told(gaps), HOLDS, why)
     why = f"beyond chance: {', '.join(sure)}" if sure else "no interval lies above zero"
     if back:
         why += f"; the reverse: {', '.join(back)}" if len(gaps) > 1 else "; it lies below: the reverse"
     elif not sure and len(gaps) == 1:
         why = "undecided: the interval contains zero"
-    return Found(ours, IN_PART if sure else NOT_SUPPORTED, why)
+    return Found(_told(gaps), IN_PART if sure else NOT_SUPPORTED, why)
+
+
+def _lead_claim(text: str, pairs: Mapping[str, tuple[str, str]], with_figure: bool = True, classical=None) -> Claim:
+    """`pairs` maps a short name of each comparison to (said to be better, said to be worse)."""
+    known = {name: reported.reported_difference(*pair) for name, pair in pairs.items()} if with_figure else {}
+    return Claim(
+        text,
+        "conclusions",
+        _told(known) or "no figure",
+        f"{'each' if len(pairs) > 1 else 'the'} difference on equal clips lies above zero with its 95 % interval",
+        lambda runs: _leads({name: runs.lead(*pair) for name, pair in pairs.items()}),
+        tuple(dict.fromkeys(approach for pair in pairs.values() for approach in pair)),
+        reanalysed=_leads(known) if known else None,
+        classical=classical,
+    )
 
 
 def unclear_genres() -> list[str]:
@@ -116,118 +184,27 @@ def unclear_genres() -> list[str]:
     return table.loc[table["f1"] < _UNCLEAR, "genre"].tolist()
 
 
-def _gain_on_unclear(hits_full: np.ndarray, hits_head: np.ndarray, y: np.ndarray, groups, n: int = 2000) -> Interval:
-    """How much more full fine-tuning gains over head-only on the unclear genres than on the others.
-
-    Parameters
-    ----------
-    hits_full, hits_head : bool (seeds, clips)
-    """
+def _gain_on_unclear(hits_full: np.ndarray, hits_head: np.ndarray, y: np.ndarray, groups) -> Interval:
+    """How much more full fine-tuning gains over head-only on the unclear genres than elsewhere; hits: (seeds, clips)."""
     gain = (hits_full.astype(float) - hits_head).mean(axis=0)
     inside = np.isin(y, [GENRES.index(genre) for genre in unclear_genres()])
-    counts, method = evaluation.resamples(len(y), groups, n)
+    counts, method = evaluation.resamples(len(y), groups, 2000)
     with np.errstate(invalid="ignore"):
         draws = [(counts[:, part] @ gain[part]) / counts[:, part].sum(axis=1) for part in (inside, ~inside)]
     low, high = np.nanpercentile(draws[0] - draws[1], [2.5, 97.5])
     return Interval(float(gain[inside].mean() - gain[~inside].mean()), float(low), float(high), len(y), method)
 
 
-def _figure_claim(
-    text: str, where: str, theirs: Interval, approach: str, ours: Callable[[Comparison], Interval], show: Callable[[Interval], str]
-) -> Claim:
-    """A figure of one approach, to be found again on GTZAN."""
-    return Claim(
-        text,
-        where,
-        show(theirs),
-        "our mean lies within the reported figure's interval",
-        lambda runs: _same_figure(theirs, ours(runs), show),
-        (approach,),
-        on_gtzan=True,
-    )
-
-
-def _accuracy_claim(approach: str, where: str) -> Claim:
-    text = f"{TITLES[approach]}: accuracy"
-    return _figure_claim(text, where, reported.accuracy(approach), approach, lambda runs: runs.accuracy(approach), str)
-
-
-def _f1_claim(approach: str, where: str) -> Claim:
-    figure = reported.reported(approach)["macro_f1"]
-    if approach in reported.WITH_PREDICTIONS:
-        _, y, p = reported.predictions(approach)
-        theirs = evaluation.bootstrap(evaluation.macro_f1, y, p)
-    else:  # of the CNN only totals are known: the interval of the mean of ten, genre by genre
-        parts = [_reported_f1(approach, genre) for genre in GENRES]
-        half = np.sqrt(np.sum([part.half_width**2 for part in parts])) / len(parts)
-        theirs = Interval(figure, figure - float(half), figure + float(half), 150, "from the totals of each genre")
-    text = f"{TITLES[approach]}: macro F1"
-    return _figure_claim(text, where, theirs, approach, lambda runs: runs.macro_f1(approach), _f1)
-
-
-def _reported_f1(approach: str, genre: str) -> Interval:
-    """F1 of a genre with an interval from the study's own counts."""
-    if approach in reported.WITH_PREDICTIONS:
-        _, y, p = reported.predictions(approach)
-        k = GENRES.index(genre)
-        right, named, support = int(((p == k) & (y == k)).sum()), int((p == k).sum()), int((y == k).sum())
-    else:
-        totals = reported.reported(approach)["per_class_derived"][genre]
-        right, named, support = totals["true_positives"], totals["predicted_as"], totals["support"]
-    return evaluation.f1_interval(right, named - right, support - right)
-
-
-def _genre_claim(approach: str, genre: str, where: str, above: float | None = None) -> Claim:
-    theirs = _reported_f1(approach, genre)
-    short = TITLES[approach]
-    if above is None:
-        text = f"{short}: F1 of {genre} is {theirs.value:.2f}"
-        return _figure_claim(text, where, theirs, approach, lambda runs: runs.f1(approach, genre), _f1)
-    return Claim(
-        f"{short}: F1 of {genre} is above {above}",
-        where,
-        _f1(theirs),
-        f"the interval lies above {above}",
-        lambda runs: _above(runs.f1(approach, genre), above),
-        (approach,),
-        reanalysed=lambda: _above(theirs, above),
-        on_gtzan=True,
-    )
-
-
-def _lead_claim(text: str, pairs: Mapping[str, tuple[str, str]], with_figure: bool = True, classical=None) -> Claim:
-    """`pairs` maps a short name of each comparison to (said to be better, said to be worse)."""
-    known = {name: reported.reported_difference(a, b) for name, (a, b) in pairs.items()} if with_figure else {}
-    approaches = tuple(dict.fromkeys(a for pair in pairs.values() for a in pair))
-
-    def judge(runs: Comparison) -> Found:
-        return _leads({name: runs.lead(a, b) for name, (a, b) in pairs.items()})
-
-    return Claim(
-        text,
-        "conclusions",
-        "; ".join((f"{name} " if len(known) > 1 else "") + _points(gap) for name, gap in known.items()) or "no figure",
-        "each difference on equal clips lies above zero with its 95 % interval" if len(pairs) > 1
-        else "the difference on equal clips lies above zero with its 95 % interval",
-        judge,
-        approaches,
-        reanalysed=(lambda: _leads(known)) if known else None,
-        classical=classical,
-    )  # fmt: skip
-
-
 def _unclear_claim() -> Claim:
-    clips, y, full = reported.predictions("full")
-    other, _, head = reported.predictions("head-only")
-    head = head[[other.index(clip) for clip in clips]]
+    (_, y, full), (_, _, head) = (reported.predictions(name) for name in ("full", "head-only"))
     theirs = _gain_on_unclear((full == y)[None], (head == y)[None], y, None)
-    names = " and ".join(unclear_genres())
 
     def judge(runs: Comparison) -> Found:
         rows, labels, groups = runs.predictions("full", "head-only")
         hits = [rows[name] == labels for name in ("full", "head-only")]
         return _leads({"gain": _gain_on_unclear(*hits, labels, groups)})
 
+    names = " and ".join(unclear_genres())
     return Claim(
         f"Full fine-tuning wins above all on ambiguous genres ({names}: F1 of its CNN below {_UNCLEAR})",
         "conclusions",
@@ -235,7 +212,7 @@ def _unclear_claim() -> Claim:
         "its gain over head-only is larger there than elsewhere, with the 95 % interval above zero",
         judge,
         ("full", "head-only"),
-        reanalysed=lambda: _leads({"gain": theirs}),
+        reanalysed=_leads({"gain": theirs}),
         on_gtzan=True,
     )
 
@@ -247,11 +224,12 @@ def _compromise_claim() -> Claim:
         quick = runs.seconds("head-only") / runs.seconds("full")
         gap = runs.lead("full", "head-only")
         ours = f"{quick:.2f} of the time of full fine-tuning; full is ahead by {_points(gap)}"
-        if quick >= 0.5:
-            return Found(ours, NOT_SUPPORTED, "not quick: more than half of the time")
-        if gap.high <= 0.15:
-            return Found(ours, HOLDS, "quick, and not more than 15 points behind")
-        return Found(ours, IN_PART, "quick, but perhaps more than 15 points behind")
+        reasons = (
+            "quick, and not more than 15 points behind",
+            "quick, but perhaps more than 15 points behind",
+            "not quick: more than half of the time",
+        )
+        return _graded(ours, quick < 0.5 and gap.high <= 0.15, quick < 0.5, reasons)
 
     return Claim(
         "Head-only is the quick compromise",
@@ -267,34 +245,26 @@ def _limits_on_gtzan(record: Experiment) -> Found:
     """The SVM against the study's own predictions on its own clips."""
     tests = {name: reported.against_study(record, name) for name in reported.WITH_PREDICTIONS}
     ahead = [name for name, test in tests.items() if test["c"] > test["b"] and test["p"] < 0.05]
-    ours = f"SVM {record.accuracy('SVM', condition='study: wav2vec')} on its wav2vec split, {record.accuracy('SVM', condition='study: CNN')} on its CNN split; "
-    ours += "; ".join(
+    scores = [record.accuracy("SVM", condition=f"study: {network}") for network in ("wav2vec", "CNN")]
+    ours = "SVM {} on its wav2vec split, {} on its CNN split; ".format(*scores) + "; ".join(
         f"only the SVM right {t['b']:.0f}, only {name} {t['c']:.0f} (p = {t['p']:.3f})" for name, t in tests.items()
     )
-    why = f"beyond chance on its own clips: {', '.join(ahead)}" if ahead else "no network is ahead beyond chance"
-    return Found(ours, {2: HOLDS, 1: IN_PART, 0: NOT_SUPPORTED}[len(ahead)], why)
+    beyond = f"beyond chance on its own clips: {', '.join(ahead)}"
+    return _graded(ours, len(ahead) == 2, len(ahead) == 1, (beyond, beyond, "no network is ahead beyond chance"))
 
 
 @lru_cache(maxsize=1)
 def claims() -> tuple[Claim, ...]:
     """The claims of the study, in the order of the ledger."""
-    where = {"cnn": "results/Untitled0.ipynb", "head-only": "results/HFT_results", "full": "results/FFT_results"}
     spectrogram = {"full over CNN": ("full", "cnn"), "head-only over CNN": ("head-only", "cnn")}
     limits = {"CNN": ("cnn", "svm"), "head-only": ("head-only", "svm"), "full": ("full", "svm")}
-    listed = [claim(name, place) for name, place in where.items() for claim in (_accuracy_claim, _f1_claim)]
-    listed += [_genre_claim("cnn", genre, where["cnn"], above=0.8) for genre in ("classical", "hiphop", "metal")]
-    listed += [_genre_claim("cnn", genre, where["cnn"]) for genre in ("disco", "rock")]
-    listed += [_genre_claim("full", genre, where["full"]) for genre in ("classical", "jazz")]
+    limited = "Classical features reach their limits: every network beats an SVM on them"
     return (
-        *listed,
+        *(claim for approach in WHERE for claim in _figures(approach)),
+        *(_genre_figure(*figure) for figure in OF_GENRES),
         _lead_claim("Self-supervised learning on raw audio clearly beats spectrograms", spectrogram),
         _lead_claim("Full fine-tuning beats head-only", {"full over head-only": ("full", "head-only")}),
         _unclear_claim(),
         _compromise_claim(),
-        _lead_claim(
-            "Classical features reach their limits: every network beats an SVM on them",
-            limits,
-            with_figure=False,
-            classical=_limits_on_gtzan,
-        ),
+        _lead_claim(limited, limits, with_figure=False, classical=_limits_on_gtzan),
     )

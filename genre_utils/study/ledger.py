@@ -7,13 +7,13 @@ GTZAN and says so. Nothing here is typed in: all figures come from records.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
 from genre_utils.comparison import Comparison, recorded_comparisons
 from genre_utils.records import Experiment
-from genre_utils.study.claims import NOT_RUN, VERDICTS, Found, claims
+from genre_utils.study.claims import NOT_RUN, VERDICTS, Claim, Found, claims
 
 #: What evidence is about: data the study stored; GTZAN, measured by this book; else a corpus is named.
 OWN_DATA, RUN_HERE = "the study's own data", "GTZAN, measured here"
@@ -25,6 +25,9 @@ NOTEBOOKS = {
     "full": "chapters/05_full_fine_tuning.ipynb",
 }
 COMPARISON = "chapters/06_comparison.ipynb"
+COLUMNS = [
+    "claim", "where", "reported", "about", "evidence", "ours", "criterion", "verdict", "why", "record", "notebook",
+]  # fmt: skip
 
 
 def ledger(found: Sequence[Comparison] | None = None, classical: Experiment | None = None) -> pd.DataFrame:
@@ -40,84 +43,40 @@ def ledger(found: Sequence[Comparison] | None = None, classical: Experiment | No
     Returns
     -------
     DataFrame
-        ``claim``, ``where`` (in the study), ``reported``, ``about`` (:data:`OWN_DATA`, :data:`RUN_HERE` or the name of
-        another corpus), ``evidence`` (corpus, split, clips, seeds), ``ours``,
-        ``criterion``, ``verdict`` (one of :data:`VERDICTS`), ``why``, ``record``, ``notebook``.
+        The columns :data:`COLUMNS`: ``where`` in the study; ``about`` :data:`OWN_DATA`, :data:`RUN_HERE` or the name of
+        another corpus; ``evidence``: corpus, split, clips, seeds; ``verdict``: one of :data:`VERDICTS`.
     """
     found = recorded_comparisons() if found is None else list(found)
     classical = classical or Experiment.recorded("classical")
     rows = []
     for claim in claims():
-        told: list[tuple[str, str, Found, str, str]] = []
-        if claim.reanalysed:
-            text = "GTZAN: the study's own data, re-analysed"
-            told.append((OWN_DATA, text, claim.reanalysed(), "genre_utils/data/study.json", COMPARISON))
-        if claim.classical:
-            text = "GTZAN: 57 features of all clips, the study's splits"
-            told.append((RUN_HERE, text, claim.classical(classical), "book/results/experiments/classical.json", COMPARISON))
-        on_all = False
-        for runs in found:
-            if not runs.has(*claim.approaches) or (claim.on_gtzan and not runs.complete):
-                continue
-            judged = claim.judge(runs)
-            if judged is None:
-                continue
+        for about, evidence, told, *places in _evidence(claim, found, classical):
+            reported = (claim.text, claim.where, claim.reported)
+            rows.append((*reported, about, evidence, told.ours, claim.criterion, told.verdict, told.why, *places))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _evidence(claim: Claim, found: Sequence[Comparison], classical: Experiment) -> Iterator[tuple]:
+    """What there is on a claim: about, evidence, what it says (:class:`Found`), record, notebook."""
+    book = NOTEBOOKS[claim.approaches[0]] if len(claim.approaches) == 1 else COMPARISON
+    if claim.reanalysed:
+        text = "GTZAN: the study's own data, re-analysed"
+        yield OWN_DATA, text, claim.reanalysed, "genre_utils/data/study.json", COMPARISON
+    if claim.classical:
+        text = "GTZAN: 57 features of all clips, the study's splits"
+        yield RUN_HERE, text, claim.classical(classical), "book/results/experiments/classical.json", COMPARISON
+    on_all = False
+    for runs in found:
+        if not runs.has(*claim.approaches) or (claim.on_gtzan and not runs.complete):
+            continue
+        if (told := claim.judge(runs)) is not None:
             on_all |= runs.complete
             seeds = f"{len(runs.seeds)} seed" + "s" * (len(runs.seeds) > 1)
             title = f"{runs.corpus}, split {runs.split}, {runs.n} test clips, {seeds}"
-            book = NOTEBOOKS[claim.approaches[0]] if len(claim.approaches) == 1 else COMPARISON
-            about = RUN_HERE if runs.complete else runs.corpus
-            told.append((about, title, judged, runs.files(claim.approaches), book))
-        if not on_all:
-            missing = Found("–", NOT_RUN, "make book PROFILE=gtzan, on one GPU")
-            text = "GTZAN, this book's profile gtzan"
-            told.append((RUN_HERE, text, missing, "–", NOTEBOOKS[claim.approaches[0]]))
-        for about, evidence, judged, record, notebook in told:
-            rows.append(
-                {
-                    "claim": claim.text,
-                    "where": claim.where,
-                    "reported": claim.reported,
-                    "about": about,
-                    "evidence": evidence,
-                    "ours": judged.ours,
-                    "criterion": claim.criterion,
-                    "verdict": judged.verdict,
-                    "why": judged.why,
-                    "record": record,
-                    "notebook": notebook,
-                }
-            )
-    return pd.DataFrame(rows)
-
-
-def page(table: pd.DataFrame, link: Callable[[str], str] = str) -> str:
-    """The ledger as Markdown: all verdicts at a glance, then a section a claim with a row a piece of evidence.
-
-    Parameters
-    ----------
-    link : callable
-        Makes the text of a record or notebook (a path in the checkout) into a link.
-    """
-    wide = overview(table)
-    parts = [summary(table), "", "| Claim | Reported | " + " | ".join(wide.columns[1:]) + " |", "|---" * (1 + len(wide.columns)) + "|"]
-    parts += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in wide.itertuples()]
-    parts.append("")
-    for claim, rows in table.groupby("claim", sort=False):
-        first = rows.iloc[0]
-        parts += [
-            f"## {claim}",
-            "",
-            f"Reported: {first['reported']} ({first['where']}). Holds if {first['criterion']}.",
-            "",
-            "| Evidence | Found | Verdict | Why | Record | Notebook |",
-            "|---|---|---|---|---|---|",
-        ]
-        for row in rows.itertuples():
-            cells = (row.evidence, row.ours, f"**{row.verdict}**", row.why, link(row.record), link(row.notebook))
-            parts.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-        parts.append("")
-    return "\n".join(parts).rstrip()
+            yield RUN_HERE if runs.complete else runs.corpus, title, told, runs.files(claim.approaches), book
+    if not on_all:
+        missing = Found("–", NOT_RUN, "make book PROFILE=gtzan, on one GPU")
+        yield RUN_HERE, "GTZAN, this book's profile gtzan", missing, "–", NOTEBOOKS[claim.approaches[0]]
 
 
 def overview(table: pd.DataFrame) -> pd.DataFrame:

@@ -17,9 +17,7 @@ from genre_utils.paths import package_data
 from genre_utils.profiles import GENRES
 from genre_utils.records import TITLES, Experiment
 
-#: Our name of an approach -> its key in ``data/study.json``.
-_KEYS = {"cnn": "cnn", "head-only": "head_only", "full": "full"}
-
+APPROACHES = ("cnn", "head-only", "full")
 #: The approaches whose predictions the study stored, clip by clip.
 WITH_PREDICTIONS = ("head-only", "full")
 
@@ -38,9 +36,9 @@ def reported(approach: str) -> dict[str, Any]:
     RunError
         If the study has no such approach.
     """
-    if approach not in _KEYS:
-        raise RunError(f"the study reports no {approach!r}: choose one of {', '.join(_KEYS)}")
-    return study()[_KEYS[approach]]
+    if approach not in APPROACHES:
+        raise RunError(f"the study reports no {approach!r}: choose one of {', '.join(APPROACHES)}")
+    return study()[approach.replace("-", "_")]
 
 
 def accuracy(approach: str) -> Interval:
@@ -50,7 +48,7 @@ def accuracy(approach: str) -> Interval:
 
 
 def predictions(approach: str) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
-    """Test clips, labels (n,) and predicted classes (n,) of the two wav2vec 2.0 runs.
+    """Test clips, labels (n,) and predicted classes (n,) of a wav2vec 2.0 run; both have the same clips in one order.
 
     Raises
     ------
@@ -64,48 +62,39 @@ def predictions(approach: str) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]
     return tuple(stored), y, np.array([GENRES.index(genre) for genre in stored.values()])
 
 
-def per_genre(approach: str) -> pd.DataFrame:
-    """Precision, recall, F1 and support of each genre, recomputed from what the study stored.
+def totals(approach: str) -> pd.DataFrame:
+    """Clips of each genre (index) that were ``right``, were ``named`` so, and are so (``support``).
 
-    For the wav2vec 2.0 runs from their predictions; for the CNN from the totals that its printed report
-    determines (right, predicted as, support of each genre).
+    Of the wav2vec 2.0 runs from their predictions; of the CNN as its printed report determines them.
     """
-    if approach in WITH_PREDICTIONS:
-        _, y, p = predictions(approach)
-        return evaluation.per_genre(y, p)[["genre", "precision", "recall", "f1", "support"]]
-    rows = []
-    for genre, totals in reported(approach)["per_class_derived"].items():
-        right, named, support = totals["true_positives"], totals["predicted_as"], totals["support"]
-        rows.append((genre, right / named, right / support, 2 * right / (named + support), support))
-    return pd.DataFrame(rows, columns=["genre", "precision", "recall", "f1", "support"])
+    if approach not in WITH_PREDICTIONS:
+        found = pd.DataFrame.from_dict(reported(approach)["per_class_derived"], orient="index")
+        return found.rename(columns={"true_positives": "right", "predicted_as": "named"})
+    matrix = evaluation.confusion(*predictions(approach)[1:])
+    return pd.DataFrame({"right": matrix.diagonal(), "named": matrix.sum(0), "support": matrix.sum(1)}, index=GENRES)
+
+
+def per_genre(approach: str) -> pd.DataFrame:
+    """``genre, precision, recall, f1, support``: one row a genre, recomputed from what the study stored."""
+    t = totals(approach).rename_axis("genre").reset_index()
+    scores = t.assign(precision=t.right / t.named, recall=t.right / t.support, f1=2 * t.right / (t.named + t.support))
+    return scores[["genre", "precision", "recall", "f1", "support"]]
 
 
 def reported_table() -> pd.DataFrame:
     """One row an approach: accuracy with its interval, macro F1, test clips, and on which split."""
     rows = []
-    for approach in _KEYS:
-        score, record = accuracy(approach), reported(approach)
-        rows.append(
-            {
-                "approach": approach,
-                "title": TITLES[approach],
-                "accuracy": score.value,
-                "low": score.low,
-                "high": score.high,
-                "macro_f1": record["macro_f1"],
-                "n": score.n,
-                "test set": "CNN split" if approach == "cnn" else "wav2vec split",
-            }
-        )
-    return pd.DataFrame(rows)
+    for name in APPROACHES:
+        score, macro_f1 = accuracy(name), reported(name)["macro_f1"]
+        test_set = "CNN split" if name == "cnn" else "wav2vec split"
+        rows.append((name, TITLES[name], score.value, score.low, score.high, macro_f1, score.n, test_set))
+    return pd.DataFrame(rows, columns=["approach", "title", "accuracy", "low", "high", "macro_f1", "n", "test set"])
 
 
 def paired_test() -> dict[str, float]:
     """Exact McNemar test of full fine-tuning against head-only on the study's 100 common clips."""
-    clips_a, y, full = predictions("full")
-    clips_b, _, head = predictions("head-only")
-    order = [clips_b.index(clip) for clip in clips_a]
-    return evaluation.mcnemar(full == y, head[order] == y)
+    (_, y, full), (_, _, head) = predictions("full"), predictions("head-only")
+    return evaluation.mcnemar(full == y, head == y)
 
 
 def reported_difference(a: str, b: str) -> Interval:
@@ -116,10 +105,8 @@ def reported_difference(a: str, b: str) -> Interval:
     17, 1998), which cannot see that the two test sets differ.
     """
     if {a, b} <= set(WITH_PREDICTIONS):
-        clips, y, p_a = predictions(a)
-        other, _, p_b = predictions(b)
-        order = [other.index(clip) for clip in clips]
-        return evaluation.difference(evaluation.accuracy, y, p_a, p_b[order])
+        (_, y, p_a), (_, _, p_b) = predictions(a), predictions(b)
+        return evaluation.difference(evaluation.accuracy, y, p_a, p_b)
     x, z = accuracy(a), accuracy(b)
     counts = (reported(a)["correct"], x.n, reported(b)["correct"], z.n)
     low, high = confint_proportions_2indep(*counts, compare="diff", method="newcomb")

@@ -22,18 +22,21 @@ from filelock import FileLock
 from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
-from genre_utils import paths
+from genre_utils.audio import file_sha256
 from genre_utils.corpora import Clip, Corpus
 from genre_utils.corpora.synthetic import composer, renderer, styles
 from genre_utils.corpora.synthetic.renderer import RATE_HZ, produce, render
 from genre_utils.device import cores
 from genre_utils.errors import CorpusError
+from genre_utils.paths import corpora_dir
 from genre_utils.profiles import GENRES
 
 #: Chance that an artist takes a trait from a neighbouring genre: what makes the corpus hard.
 BORROW = 0.02
 #: Planted faults as shares of the clips; GTZAN's own are 5 % exact replicas and 2 % further excerpts.
 REPLICAS, SAME_RECORDING, MISLABELLED = 0.03, 0.02, 0.02
+#: Clip id -> SHA-256 of the file as it was rendered.
+CHECKSUMS = "checksums.json"
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,11 @@ class Plan:
     offset_s: float = 0.0
     copy: str = "none"  # "none", "exact", or "re-recorded": the same excerpt through another chain
     damage: str = "none"  # "none", "truncated" or "silent"
+
+    @property
+    def file(self) -> str:
+        """Where the clip is, below the corpus's folder."""
+        return f"{self.genre}/{self.id}.wav"
 
 
 def _artist_sizes(n: int) -> list[int]:
@@ -76,47 +84,36 @@ def plan_corpus(clips_per_genre: int, clip_s: float, seed: int) -> tuple[list[Pl
 
 def _plant_faults(plans: list[Plan], clip_s: float, rng: np.random.Generator) -> tuple[list[Plan], dict]:
     by_id = {plan.id: plan for plan in plans}
-    total = len(plans)
-    count = {kind: max(1, round(share * total)) for kind, share in
-             {"replicas": REPLICAS, "same": SAME_RECORDING, "mislabelled": MISLABELLED}.items()}
+    shares = (REPLICAS, SAME_RECORDING, MISLABELLED)
+    replicas, same, mislabelled = (max(1, round(share * len(plans))) for share in shares)
     free = [str(clip_id) for clip_id in rng.permutation(list(by_id))]
     faults: dict = {"replicas": [], "same_recording": [], "mislabelled": {}, "unusable": {}}
 
-    def partner(plan: Plan) -> str | None:
-        """A free clip of the same artist, else of the same genre, to be overwritten."""
-        for same in (lambda p: p.artist == plan.artist, lambda p: p.genre == plan.genre):
-            for clip_id in free:
-                if same(by_id[clip_id]):
-                    free.remove(clip_id)
-                    return clip_id
-        return None
-
-    def double(kind: str, groups: list, **changes) -> None:
+    def double(groups: list, other_label: bool = False, **changes) -> None:
+        """Overwrite a free clip of the same artist, else of the same genre, by a double of another one."""
         original = by_id[free.pop()]
-        if kind == "other label":  # GTZAN's metal.00058 is rock.00016
+        if other_label:  # GTZAN's metal.00058 is rock.00016
             neighbour = str(rng.choice(styles.STYLES[original.genre].neighbours))
-            double_id = next((c for c in free if by_id[c].genre == neighbour), None)
-            if double_id:
-                free.remove(double_id)
+            chosen = [clip for clip in free if by_id[clip].genre == neighbour]
         else:
-            double_id = partner(original)
-        if double_id is None:
+            chosen = [clip for clip in free if by_id[clip].artist == original.artist]
+            chosen = chosen or [clip for clip in free if by_id[clip].genre == original.genre]
+        if not chosen:
             return
-        label = by_id[double_id].genre
-        by_id[double_id] = replace(original, id=double_id, genre=label, **changes)
-        groups.append(sorted((original.id, double_id)))
+        free.remove(chosen[0])
+        by_id[chosen[0]] = replace(original, id=chosen[0], genre=by_id[chosen[0]].genre, **changes)
+        groups.append(sorted((original.id, chosen[0])))
 
-    for number in range(count["replicas"]):
-        kind = "other label" if number == 0 else "same label"
-        double(kind, faults["replicas"], copy="exact" if number % 2 == 0 else "re-recorded")
-    for _ in range(count["same"]):
-        double("same label", faults["same_recording"], offset_s=clip_s + 3.0)
-    for _ in range(count["mislabelled"]):
+    for number in range(replicas):
+        double(faults["replicas"], other_label=number == 0, copy="exact" if number % 2 == 0 else "re-recorded")
+    for _ in range(same):
+        double(faults["same_recording"], offset_s=clip_s + 3.0)
+    for _ in range(mislabelled):
         plan = by_id[free.pop()]
         true = str(rng.choice([genre for genre in GENRES if genre != plan.genre]))
         other = composer.make_artist(true, np.random.default_rng([*plan.seed, 5]), borrow=0.0)
-        by_id[plan.id] = replace(plan, artist=replace(other, name=f"{other.name} ({true}, misfiled)"))
-        by_id[plan.id] = replace(by_id[plan.id], recording=f"{by_id[plan.id].artist.name}: Demo")
+        other = replace(other, name=f"{other.name} ({true}, misfiled)")
+        by_id[plan.id] = replace(plan, artist=other, recording=f"{other.name}: Demo")
         faults["mislabelled"][plan.id] = true
     jazz = next((c for c in free if c.startswith("jazz.")), free[-1])  # in honour of GTZAN's jazz.00054
     reggae = next((c for c in free if c.startswith("reggae.")), free[-2])  # and of its reggae.00086
@@ -124,7 +121,7 @@ def _plant_faults(plans: list[Plan], clip_s: float, rng: np.random.Generator) ->
     by_id[reggae] = replace(by_id[reggae], damage="silent")
     faults["unusable"] = {jazz: "truncated: the file ends after a fraction of a second",
                           reggae: "silent after its first seconds"}
-    return [by_id[plan.id] for plan in plans], faults
+    return list(by_id.values()), faults
 
 
 def clip_wave(plan: Plan, clip_s: float) -> np.ndarray:
@@ -140,46 +137,38 @@ def clip_wave(plan: Plan, clip_s: float) -> np.ndarray:
     return wave
 
 
-def _write(plan: Plan, clip_s: float, root: str) -> tuple[str, str]:
+def _write(plan: Plan, clip_s: float, root: Path) -> tuple[str, str]:
     """Render one clip to its file (atomically) and return its id and SHA-256."""
-    path = Path(root) / plan.genre / f"{plan.id}.wav"
+    path = root / plan.file
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".part")
     sf.write(partial, clip_wave(plan, clip_s), RATE_HZ, subtype="PCM_16", format="WAV")
     if plan.damage == "truncated":
-        with open(partial, "r+b") as file:  # the header still promises the whole clip
-            file.truncate(44 + 2 * RATE_HZ // 4)
+        os.truncate(partial, 44 + 2 * RATE_HZ // 4)  # the header still promises the whole clip
     os.replace(partial, path)
-    return plan.id, hashlib.sha256(path.read_bytes()).hexdigest()
+    return plan.id, file_sha256(path)
 
 
 def _recipe() -> str:
     """A digest of the rules and the renderer: a change of either makes a new corpus."""
-    digest = hashlib.sha256()
-    for module in (styles, composer, renderer):
-        digest.update(Path(module.__file__).read_bytes())
-    digest.update(Path(__file__).read_bytes())
-    return digest.hexdigest()[:10]
+    files = (styles.__file__, composer.__file__, renderer.__file__, __file__)
+    return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest()[:10]
 
 
-def _checksums(root: Path) -> dict[str, str]:
-    table = root / "checksums.json"
-    return json.loads(table.read_text()) if table.is_file() else {}
-
-
-def _missing(plans: list[Plan], root: Path) -> list[Plan]:
-    """Those of `plans` whose files are not there, or not as they were rendered."""
-    known = _checksums(root)
+def _missing(plans: list[Plan], root: Path) -> tuple[list[Plan], dict[str, str]]:
+    """Those of `plans` whose files are not there or not as they were rendered, and the checksums that are known."""
+    table = root / CHECKSUMS
+    known = json.loads(table.read_text()) if table.is_file() else {}
 
     def intact(plan: Plan) -> bool:
-        path = root / plan.genre / f"{plan.id}.wav"
-        return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == known.get(plan.id)
+        return (root / plan.file).is_file() and file_sha256(root / plan.file) == known.get(plan.id)
 
-    return [plan for plan in plans if not intact(plan)]
+    return [plan for plan in plans if not intact(plan)], known
 
 
-def _render_all(missing: list[Plan], clip_s: float, root: Path, progress: bool) -> None:
-    table, known = root / "checksums.json", _checksums(root)
+def _render(plans: list[Plan], clip_s: float, root: Path, progress: bool) -> None:
+    """Render those of `plans` that are missing."""
+    missing, known = _missing(plans, root)
     need, free = len(missing) * (round(clip_s * RATE_HZ) * 2 + 44), shutil.disk_usage(root).free
     if free < 1.1 * need:
         raise CorpusError(
@@ -187,21 +176,20 @@ def _render_all(missing: list[Plan], clip_s: float, root: Path, progress: bool) 
             "free some space or set GENRE_UTILS_HOME to another disk"
         )
     jobs = Parallel(n_jobs=min(8, cores()), return_as="generator_unordered")(
-        delayed(_write)(plan, clip_s, str(root)) for plan in missing
+        delayed(_write)(plan, clip_s, root) for plan in missing
     )
+    bar = tqdm(jobs, total=len(missing), desc="rendering clips", unit="clip", disable=not progress)
     try:
-        for clip_id, digest in tqdm(jobs, total=len(missing), desc="rendering clips", unit="clip", disable=not progress):
+        for clip_id, digest in bar:
             known[clip_id] = digest
     finally:  # whatever happens, the next call renders only what is missing
-        partial = table.with_suffix(".part")
+        partial = root / f"{CHECKSUMS}.part"
         partial.write_text(json.dumps(dict(sorted(known.items())), indent=0))
-        os.replace(partial, table)
+        os.replace(partial, root / CHECKSUMS)
 
 
-def synthetic_corpus(
-    clips_per_genre: int, clip_s: float, seed: int = 0, *, progress: bool = True, folder: Path | None = None
-) -> Corpus:
-    """Render (or find, if already rendered) the synthetic corpus.
+def synthetic_corpus(clips_per_genre: int, clip_s: float, seed: int = 0, *, progress: bool = True) -> Corpus:
+    """Render (or find, if already rendered) the synthetic corpus, in a folder below ``data/corpora``.
 
     Parameters
     ----------
@@ -210,8 +198,6 @@ def synthetic_corpus(
         Length of every clip in seconds.
     seed : int
         The same seed gives the same bytes on one machine; another seed other artists and pieces.
-    folder : Path, optional
-        Where to keep it; below ``data/corpora`` otherwise.
 
     Returns
     -------
@@ -223,15 +209,13 @@ def synthetic_corpus(
     CorpusError
         If a file cannot be written; files already rendered are kept and used by the next call.
     """
-    root = Path(folder) if folder else paths.corpora_dir() / (
-        f"synthetic-{clips_per_genre}x{clip_s:g}s-seed{seed}-{_recipe()}"
-    )
+    root = corpora_dir() / f"synthetic-{clips_per_genre}x{clip_s:g}s-seed{seed}-{_recipe()}"
     plans, faults = plan_corpus(clips_per_genre, clip_s, seed)
     try:
-        if _missing(plans, root):
+        if _missing(plans, root)[0]:
             root.mkdir(parents=True, exist_ok=True)
             with FileLock(root / ".lock"):  # whoever wants the same corpus meanwhile waits here, and finds it rendered
-                _render_all(_missing(plans, root), clip_s, root, progress)
+                _render(plans, clip_s, root, progress)
     except OSError as error:
         raise CorpusError(
             f"cannot write the synthetic corpus to {root}: {error.strerror or error}. "
@@ -240,7 +224,7 @@ def synthetic_corpus(
 
     excluded = {plan.id: faults["unusable"][plan.id] for plan in plans if plan.damage == "truncated"}
     clips = tuple(
-        Clip(plan.id, root / plan.genre / f"{plan.id}.wav", plan.genre, plan.artist.name, plan.recording)
+        Clip(plan.id, root / plan.file, plan.genre, plan.artist.name, plan.recording)
         for plan in plans
         if plan.id not in excluded
     )

@@ -28,13 +28,11 @@ class Note:
 
 @dataclass(frozen=True)
 class Piece:
-    """Notes, the program of every channel, and the facts a listener may check."""
+    """Notes, the program of every channel, and the drum kit."""
 
     notes: tuple[Note, ...]
     programs: dict[int, int]
     kit: int
-    tempo_bpm: float
-    facts: dict = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -42,10 +40,8 @@ class Artist:
     """A fictional artist: fixed choices of style and sound, from which single pieces stray a little."""
 
     name: str
-    genre: str
     choices: dict
     production: dict
-    borrowed: tuple[str, ...]
 
 
 _FIRST = ("Velvet", "Copper", "Midnight", "Paper", "Amber", "Silver", "Hollow", "Golden", "Northern", "Crimson",
@@ -60,7 +56,7 @@ _TITLES = ("Before the Rain", "Slow Train", "Nine Doors", "Glass Hill", "Borrowe
 def make_artist(genre: str, rng: np.random.Generator, *, borrow: float) -> Artist:
     """An artist of `genre` who takes each borrowable trait from a neighbouring genre with chance `borrow`."""
     own = STYLES[genre]
-    borrowed = tuple(trait for trait in BORROWABLE if rng.random() < borrow)
+    borrowed = [trait for trait in BORROWABLE if rng.random() < borrow]
     source = {trait: STYLES[str(rng.choice(own.neighbours))] for trait in borrowed}
 
     def style(trait: str) -> Style:
@@ -105,7 +101,7 @@ def make_artist(genre: str, rng: np.random.Generator, *, borrow: float) -> Artis
         "hum": rng.random() < 0.04,
     }
     name = f"The {rng.choice(_FIRST)} {rng.choice(_SECOND)}"
-    return Artist(name, genre, choices, production, borrowed)
+    return Artist(name, choices, production)
 
 
 def title(rng: np.random.Generator) -> str:
@@ -296,9 +292,8 @@ def compose(artist: Artist, rng: np.random.Generator, length_s: float) -> Piece:
     c = artist.choices
     tempo = rng.uniform(*sorted(c["tempo_bpm"]))
     beats = int(rng.choice(c["metre"]))
-    harmony = str(rng.choice(c["harmony"]))
     chords = []
-    for token in HARMONY[harmony].split():
+    for token in HARMONY[str(rng.choice(c["harmony"]))].split():
         root, quality = token.split(":")
         chords.append((int(root), QUALITIES[quality]))
     turn = int(rng.integers(len(chords)))  # GTZAN's excerpts start anywhere in a piece
@@ -323,6 +318,4 @@ def compose(artist: Artist, rng: np.random.Generator, length_s: float) -> Piece:
             root, quality = score.chord(bar)
             for interval in quality:
                 score.add(PAD, 60 + (root - 60) % 12 + interval, bar, 0, score.steps - 0.5, 0.4)
-    facts = {"tempo_bpm": round(tempo, 1), "metre": f"{beats}/4", "drums": drums, "bass": bass,
-             "comping": comping, "harmony": harmony, "lead": lead_style, "borrowed": list(artist.borrowed)}
-    return Piece(tuple(sorted(score.notes, key=lambda n: n.start_s)), programs, c["kit"], tempo, facts)
+    return Piece(tuple(sorted(score.notes, key=lambda n: n.start_s)), programs, c["kit"])

@@ -22,13 +22,13 @@ def _soundfont() -> Path:
     return path
 
 
-def render(piece: composer.Piece, start_s: float, length_s: float, rate_hz: int = RATE_HZ) -> np.ndarray:
-    """Play `piece` from `start_s` on: mono float32, shape (round(length_s * rate_hz),)."""
+def render(piece: composer.Piece, start_s: float, length_s: float) -> np.ndarray:
+    """Play `piece` from `start_s` on: mono float32, shape (n,), at 22,050 Hz."""
     try:
         import tinysoundfont
     except ImportError as error:
         raise CorpusError("rendering needs tinysoundfont: `pip install --no-deps tinysoundfont`") from error
-    synth = tinysoundfont.Synth(samplerate=rate_hz, gain=-6.0)
+    synth = tinysoundfont.Synth(samplerate=RATE_HZ, gain=-6.0)
     font = synth.sfload(str(_soundfont()))
     for channel, program in piece.programs.items():
         synth.program_select(channel, font, 0, program)
@@ -43,10 +43,10 @@ def render(piece: composer.Piece, start_s: float, length_s: float, rate_hz: int 
             events.append((min(end_s, stop_s), 0, note))
     events.sort(key=lambda event: (event[0], event[1], event[2].channel, event[2].pitch))
 
-    total = round(length_s * rate_hz)
+    total = round(length_s * RATE_HZ)
     wave, done = np.zeros((total, 2), dtype=np.float32), 0
     for time_s, on, note in [*events, (stop_s, -1, None)]:
-        until = min(total, round((time_s - start_s) * rate_hz))
+        until = min(total, round((time_s - start_s) * RATE_HZ))
         if until > done:
             block = np.frombuffer(bytes(synth.generate(until - done)), dtype=np.float32)
             wave[done:until] = block.reshape(-1, 2)
@@ -58,18 +58,18 @@ def render(piece: composer.Piece, start_s: float, length_s: float, rate_hz: int 
     return wave.mean(axis=1)
 
 
-def _shape(wave: np.ndarray, sos: np.ndarray) -> np.ndarray:
-    return sosfilt(sos, wave)
+def _filter(wave: np.ndarray, order: int, corner_hz: float | tuple[float, float], kind: str) -> np.ndarray:
+    return sosfilt(butter(order, corner_hz, kind, fs=RATE_HZ, output="sos"), wave)
 
 
-def produce(wave: np.ndarray, sound: dict, rng: np.random.Generator, rate_hz: int = RATE_HZ) -> np.ndarray:
+def produce(wave: np.ndarray, sound: dict, rng: np.random.Generator) -> np.ndarray:
     """Mix and record: reverb, saturation, tilt, band limits, hiss, hum, crackle; peak below full scale.
 
     `sound` holds the artist's production; every recording strays from it a little, as real ones do.
     """
     n = len(wave)
     wave = wave / (np.sqrt(np.mean(wave**2)) + 1e-9) * 0.1
-    tail = np.arange(int(rng.uniform(0.3, 1.4) * rate_hz)) / rate_hz
+    tail = np.arange(int(rng.uniform(0.3, 1.4) * RATE_HZ)) / RATE_HZ
     room = rng.standard_normal(len(tail)) * np.exp(-tail * 6.9 / tail[-1])
     wet = fftconvolve(wave, room / np.linalg.norm(room))[:n]
     share = float(np.clip(sound["reverb"] * rng.uniform(0.6, 1.5), 0, 0.6))
@@ -77,20 +77,20 @@ def produce(wave: np.ndarray, sound: dict, rng: np.random.Generator, rate_hz: in
 
     gain = 1 + 9 * float(np.clip(sound["drive"] * rng.uniform(0.7, 1.3), 0, 1))
     wave = np.tanh(wave * gain * 2) / (gain * 2) if sound["drive"] > 0.04 else wave
-    low = _shape(wave, butter(1, 900, "low", fs=rate_hz, output="sos"))
+    low = _filter(wave, 1, 900, "low")
     tilt = 10 ** ((sound["tilt_db"] + rng.normal(0, 0.8)) / 20)
     wave = low + tilt * (wave - low)
     top = float(np.clip(sound["brightness_hz"] * rng.uniform(0.88, 1.08), 2_500, 10_900))
-    wave = _shape(wave, butter(4, top, "low", fs=rate_hz, output="sos"))
-    wave = _shape(wave, butter(2, sound["low_cut_hz"], "high", fs=rate_hz, output="sos"))
+    wave = _filter(wave, 4, top, "low")
+    wave = _filter(wave, 2, sound["low_cut_hz"], "high")
 
     wave = wave / (np.sqrt(np.mean(wave**2)) + 1e-9) * 0.1
     wave = wave + rng.standard_normal(n) * 0.1 * 10 ** ((sound["noise_db"] + rng.normal(0, 3)) / 20)
     if sound["hum"]:
-        wave = wave + 0.002 * np.sin(2 * np.pi * 50 * np.arange(n) / rate_hz)
+        wave = wave + 0.002 * np.sin(2 * np.pi * 50 * np.arange(n) / RATE_HZ)
     if sound["crackle"]:
-        clicks = (rng.random(n) < 12 / rate_hz) * rng.normal(0, 0.12, n)
-        wave = wave + _shape(clicks, butter(1, (600, 5_000), "band", fs=rate_hz, output="sos"))
+        clicks = (rng.random(n) < 12 / RATE_HZ) * rng.normal(0, 0.12, n)
+        wave = wave + _filter(clicks, 1, (600, 5_000), "band")
     wave = wave * 10 ** (rng.uniform(-5, 5) / 20)
     peak = np.abs(wave).max()
     return (wave / max(1.0, peak / 0.97)).astype(np.float32)
