@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="keep the result in book/results/timing/")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
-        environment = {"GENRE_UTILS_HOME": home, "NUMBA_CACHE_DIR": f"{home}/numba"} | (ORDINARY if chosen.ordinary else {})
+        environment = {"GENRE_UTILS_HOME": home} | (ORDINARY if chosen.ordinary else {})
         run_s, run_gb = timed(["run"], environment)
         build_s, build_gb = timed(["build"], environment)
         made = Path(home, "build", "chapters", "mini")

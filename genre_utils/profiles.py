@@ -114,7 +114,7 @@ _MINI = Profile(
     backbone="shipped",
     cnn=Training(epochs=14, batch_size=16, learning_rate=1e-2, window_s=2.0, patience=14, optimizer="muon"),
     head_only=Training(epochs=60, batch_size=32, learning_rate=3e-3, window_s=5.0, patience=15),
-    full=Training(epochs=6, batch_size=8, learning_rate=5e-4, window_s=3.0, patience=6),
+    full=Training(epochs=4, batch_size=8, learning_rate=5e-4, window_s=3.0, patience=4),
     about="the synthetic corpus, rendered on this machine; it needs no network, GPU or data set",
 )
 

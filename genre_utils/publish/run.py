@@ -24,6 +24,7 @@ from genre_utils.device import cores, default_device
 from genre_utils.errors import ProfileError, RunError, WorkFailed
 from genre_utils.identity import Identity, remember
 from genre_utils.paths import home, project_root
+from genre_utils.publish.kernels import use_warm_kernels
 from genre_utils.records import RECORD
 
 #: Notebook metadata in which a run says what it ran with (read by the timing page).
@@ -101,7 +102,7 @@ def select_chapters(wanted: str | None, available: list[Chapter]) -> list[Chapte
 TRAINED = {2: ("svm", "cnn"), 4: ("head-only",), 5: ("full",)}
 #: Stages of a whole run, each of chains that may run side by side: chapter 5 takes up the head of chapter 4, and chapter 6
 #: compares. The longest chain comes first.
-STAGES = (((2,), (1,), (4, 5), (3,)), ((6,),))
+STAGES = (((4, 5), (2,), (1,), (3,)), ((6,),))
 #: What each chapter finds in the cache if :func:`prepare` has put it there.
 NEEDS = {1: "msw", 2: "ms", 3: "w", 4: "mw", 5: "w", 6: "s"}
 
@@ -168,6 +169,7 @@ def prepare(run: Identity, chapters: Iterable[Chapter], progress: bool = True) -
     from genre_utils import features
     from genre_utils.corpora import load_corpus
 
+    use_warm_kernels()  # so that their imports are done by then
     corpus = load_corpus(run.profile, progress=progress)
     needs = {letter for chapter in chapters for letter in NEEDS.get(chapter.number, "")}
     for letter, compute in (("m", features.mels), ("s", features.statistics), ("w", features.waves)):
@@ -272,6 +274,7 @@ def _run_one(chapter: Chapter, run: Identity, out: Path, watch: Watch | None) ->
             watch(chapter, index, len(nb.cells), section)
 
     parameters = run.parameters(_known_parameters(chapter.path))
+    use_warm_kernels()
     try:
         nb = pm.execute_notebook(
             str(chapter.path.resolve()),
