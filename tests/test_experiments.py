@@ -26,14 +26,14 @@ from genre_utils.experiments import (
     windows,
 )
 from genre_utils.experiments.classical import BY_ARTIST, FIXED, RANDOM, feature_table, measure_splits
-from genre_utils.experiments.material import CNN, LOG_MEL, PRE_TRAINED, SVM
-from genre_utils.experiments.material import RANDOM as RANDOM_WEIGHTS
+from genre_utils.experiments.material import PRE_TRAINED
 from genre_utils.features import FEATURE_NAMES
 from genre_utils.models.wav2vec import Backbone, load_backbone, random_backbone, small_config
 from genre_utils.profiles import GENRES, PROFILES, Training
 from genre_utils.protocol import CHOICES, CORRECTED, ORIGINAL
 from genre_utils.publish.upkeep import QUESTIONS
-from genre_utils.records import CorpusInfo, Experiment, Trial
+from genre_utils.records import CNN, LOG_MEL, SVM, CorpusInfo, Experiment, Trial
+from genre_utils.records import RANDOM as RANDOM_WEIGHTS
 from genre_utils.splits import Split, clip_of, grouped_folds, gtzan_ids
 
 NEAREST = {"nearest": (KNeighborsClassifier(1), {})}

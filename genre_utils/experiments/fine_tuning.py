@@ -9,10 +9,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from genre_utils.experiments.material import RANDOM, Material, as_marks
+from genre_utils.experiments.material import Material, as_marks
 from genre_utils.models.wav2vec import GenreWav2Vec, random_backbone
 from genre_utils.paths import runs_dir
-from genre_utils.records import Experiment, Trial
+from genre_utils.records import RANDOM, Experiment, Trial
 from genre_utils.training import fit, set_seed
 from genre_utils.windows import WindowSet, predict_clips
 

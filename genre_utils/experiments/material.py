@@ -13,10 +13,9 @@ from genre_utils.features import frozen_states, mels, waves
 from genre_utils.models.wav2vec import load_backbone, random_backbone
 from genre_utils.profiles import PROFILES
 from genre_utils.provenance import origin
-from genre_utils.records import CorpusInfo, Experiment, Trial, plain
+from genre_utils.records import LOG_MEL, RANDOM, CorpusInfo, Experiment, Trial, plain
 from genre_utils.splits import make_split
 
-RANDOM, LOG_MEL, SVM, CNN = "random weights", "log-mel statistics", "SVM on 57 statistics", "CNN from scratch"
 PRE_TRAINED = "pre-trained"
 
 

@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold, cross_val_score
 
-from genre_utils.experiments.material import CNN, SVM, Material, as_marks
+from genre_utils.experiments.material import Material, as_marks
 from genre_utils.features import MelSettings, mels, statistics
 from genre_utils.models.cnn import GenreCNN
 from genre_utils.models.probe import STRENGTHS, linear_probe
 from genre_utils.models.svm import GRID, rbf_svm
 from genre_utils.paths import runs_dir
-from genre_utils.records import Experiment, Trial
+from genre_utils.records import CNN, SVM, Experiment, Trial
 from genre_utils.splits import fold_groups, grouped_folds
 from genre_utils.training import fit, set_seed
 from genre_utils.windows import WindowSet, predict_clips

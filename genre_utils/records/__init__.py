@@ -6,10 +6,10 @@ computed when they are read, by :mod:`genre_utils.evaluation`.
 """
 
 from genre_utils.records.base import CorpusInfo, plain
-from genre_utils.records.experiments import Experiment, Trial
+from genre_utils.records.experiments import CNN, LOG_MEL, RANDOM, SVM, Experiment, Trial
 from genre_utils.records.runs import RECORD, TITLES, Bundle, RunCard, own_cards, read_cards, recorded_cards
 
 __all__ = [
-    "RECORD", "TITLES", "Bundle", "CorpusInfo", "Experiment", "RunCard", "Trial", "own_cards", "plain", "read_cards",
-    "recorded_cards",
+    "CNN", "LOG_MEL", "RANDOM", "RECORD", "SVM", "TITLES", "Bundle", "CorpusInfo", "Experiment", "RunCard", "Trial",
+    "own_cards", "plain", "read_cards", "recorded_cards",
 ]  # fmt: skip

@@ -15,6 +15,9 @@ from genre_utils.paths import recorded_dir
 from genre_utils.provenance import Strict
 from genre_utils.records.base import CorpusInfo, Record
 
+#: Names of contestants that chapters ask for.
+RANDOM, LOG_MEL, SVM, CNN = "random weights", "log-mel statistics", "SVM on 57 statistics", "CNN from scratch"
+
 
 class Trial(Strict):
     """One contestant with one draw: for each clip of the record right ("1"), wrong ("0") or not tested ("-")."""
