@@ -8,6 +8,7 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
+import librosa
 import numpy as np
 import soundfile as sf
 
@@ -37,7 +38,6 @@ def load_audio(
 
     Parameters
     ----------
-    path : str or Path
     rate_hz : int, optional
         Resample to this rate; by default the file's own is kept.
     offset_s, duration_s : float, optional
@@ -53,12 +53,8 @@ def load_audio(
     ------
     AudioError
         If the file is missing, a folder, empty, not audio, holds less than 0.1 s of samples in the part
-        asked for, holds NaN or infinite samples, or (when all of it is read) is silent.
-
-    Notes
-    -----
-    libsndfile reads past several faults in silence (cut data, NaN samples), so samples are checked here.
-    A cut file that still decodes is returned shortened: :mod:`genre_utils.experiments.audit` reports those.
+        asked for, holds NaN or infinite samples, or (when all of it is read) is silent. A cut file that still decodes
+        is returned shortened: :mod:`genre_utils.experiments.audit` reports those.
     """
     path = Path(path)
     if offset_s < 0 or (duration_s is not None and duration_s <= 0):
@@ -94,22 +90,19 @@ def load_audio(
 
 
 def resample(wave: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:
-    """`wave`, shape (..., n), at another positive rate: soxr's high-quality band-limited filter, along the last axis."""
+    """`wave`, shape (..., n), at another positive rate: soxr's high-quality filter, along the last axis."""
     if from_hz <= 0 or to_hz <= 0:
         raise AudioError(f"cannot resample from {from_hz} Hz to {to_hz} Hz: rates must be positive")
     wave = np.asarray(wave, dtype=np.float32)
     if from_hz == to_hz:
         return wave
-    import librosa
-
     return librosa.resample(wave, orig_sr=from_hz, target_sr=to_hz, res_type="soxr_hq").astype(np.float32)
 
 
 def encode_mp3(wave: np.ndarray, rate_hz: int) -> bytes:
-    """`wave`, shape (n,), full scale = 1, as a small MP3 file, which plays in every browser.
+    """`wave`, shape (n,), full scale = 1, as a small MP3 file; an AudioError if it is empty or not finite.
 
-    A rate the format does not define is resampled to the next one up. An empty `wave`, or one that is not finite, is an
-    AudioError.
+    A rate the format does not define is resampled to the next one up.
     """
     wave = np.asarray(wave, dtype=np.float32)
     if wave.ndim != 1 or not wave.size or not np.isfinite(wave).all():
@@ -117,9 +110,8 @@ def encode_mp3(wave: np.ndarray, rate_hz: int) -> bytes:
     if rate_hz not in MP3_RATES_HZ:
         nearest = next((rate for rate in MP3_RATES_HZ if rate > rate_hz), MP3_RATES_HZ[-1])
         wave, rate_hz = resample(wave, rate_hz, nearest), nearest
-    buffer = io.BytesIO()
-    settings = {"format": "MP3", "subtype": "MPEG_LAYER_III", "compression_level": 0.7, "bitrate_mode": "VARIABLE"}
-    sf.write(buffer, np.clip(wave, -1.0, 1.0), rate_hz, **settings)
+    buffer, samples = io.BytesIO(), np.clip(wave, -1.0, 1.0)
+    sf.write(buffer, samples, rate_hz, "MPEG_LAYER_III", format="MP3", compression_level=0.7, bitrate_mode="VARIABLE")
     return buffer.getvalue()
 
 

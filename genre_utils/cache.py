@@ -11,15 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from genre_utils.errors import CacheError
-from genre_utils.paths import cache_dir, write_whole
+from genre_utils.paths import cache_dir, disk_access, write_whole
 
 
 class Cache:
-    """Arrays on disk (in ``data/cache``), each named by a hash of what it was made from and carrying its own checksum.
+    """Arrays on disk (in ``data/cache``), each named by a hash of what it was made from.
 
-    An entry is a plain ``.npy`` file followed by the SHA-256 of its bytes (``numpy.load`` ignores the tail).
-    Entries are written whole or not at all, so an interrupted or parallel run leaves no half entry.
+    An entry is a plain ``.npy`` file, written whole or not at all, and the SHA-256 of its bytes (which ``numpy.load``
+    ignores).
     """
 
     def __init__(self, folder: str | Path | None = None):
@@ -33,26 +32,22 @@ class Cache:
     def get(self, kind: str, key: dict) -> np.ndarray | None:
         """The stored array; None if there is none, or (with a warning) if its checksum does not hold."""
         path = self.path(kind, key)
-        try:
-            content = path.read_bytes()
-        except FileNotFoundError:
+        with disk_access(f"read the cache folder {self.folder}"):
+            content = path.read_bytes() if path.exists() else None
+        if content is None:
             return None
-        except OSError as error:
-            raise self._trouble("read", error) from error
         if hashlib.sha256(content[:-32]).digest() != content[-32:]:
             warnings.warn(f"the cache entry {path} is damaged; it is made again", stacklevel=2)
             return None
         return np.load(io.BytesIO(content[:-32]), allow_pickle=False)
 
     def put(self, kind: str, key: dict, array: np.ndarray) -> None:
-        """Store `array` (no object arrays) under `key`; a CacheError if that cannot be done, and nothing stays behind."""
+        """Store `array` (no object arrays) under `key`, or raise a CacheError and leave nothing behind."""
         buffer = io.BytesIO()
         np.save(buffer, array, allow_pickle=False)
         content = buffer.getvalue()
-        try:
+        with disk_access(f"write the cache folder {self.folder}"):
             write_whole(self.path(kind, key), content + hashlib.sha256(content).digest())
-        except OSError as error:
-            raise self._trouble("write", error) from error
 
     def get_or_make(self, kind: str, key: dict, make: Callable[[], np.ndarray]) -> np.ndarray:
         """The array of `key`: from disk if it is there and whole, else made, stored and returned."""
@@ -61,9 +56,3 @@ class Cache:
             found = make()
             self.put(kind, key, found)
         return found
-
-    def _trouble(self, verb: str, error: OSError) -> CacheError:
-        return CacheError(
-            f"cannot {verb} the cache folder {self.folder}: {error.strerror or error}. Free some space, make the "
-            "folder writable, or choose another place with the environment variable GENRE_UTILS_HOME."
-        )

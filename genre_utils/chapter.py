@@ -6,6 +6,12 @@ import logging
 import platform
 import warnings
 
+import torch
+import torchaudio
+import transformers
+from threadpoolctl import threadpool_limits
+from transformers.utils import logging as transformers_logging
+
 from genre_utils.device import cores, default_device
 from genre_utils.identity import Identity, identity
 
@@ -15,10 +21,6 @@ warnings.filterwarnings("ignore", message="IProgress not found")
 
 def device_line() -> str:
     """Device and versions in one line, for the first cell of a chapter."""
-    import torch
-    import torchaudio
-    import transformers
-
     device = default_device()
     name = torch.cuda.get_device_name() if device == "cuda" else f"{cores()} cores"
     versions = ", ".join(f"{package.__name__} {package.__version__}" for package in (torch, torchaudio, transformers))
@@ -26,13 +28,7 @@ def device_line() -> str:
 
 
 def begin(profile: str, seed: object, **options: str) -> Identity:
-    """Check the parameters of a chapter, set the style of its figures, and quieten the libraries.
-
-    Parameters and errors are those of :func:`genre_utils.identity.identity`, which makes the run that is returned.
-    """
-    from threadpoolctl import threadpool_limits
-    from transformers.utils import logging as transformers_logging
-
+    """The run of :func:`genre_utils.identity.identity`; sets the style of figures and quietens the libraries."""
     from genre_utils.plots import set_style
 
     run = identity(profile, seed, **options)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -38,21 +37,12 @@ class Predictions:
 
 
 def aligned(cards: Mapping[str, RunCard]) -> Predictions:
-    """The predictions of all `cards` on their common test set.
-
-    Raises
-    ------
-    RunError
-        If two cards were scored on different clips, labels or corpora: comparing them would repeat the
-        study's mistake.
-    """
+    """The predictions of all `cards` on their common test set; a RunError if two were scored on different ones."""
     if not cards:
         raise RunError("there is nothing to compare: run chapters 2, 4 and 5 first")
     first_name, first = next(iter(cards.items()))
-    truth = {row.clip: row.genre for row in first.predictions}
-    order = {}
+    truth, order = {row.clip: row.genre for row in first.predictions}, {}
     for name, card in cards.items():
-        place = {row.clip: i for i, row in enumerate(card.predictions)}
         labels = {row.clip: row.genre for row in card.predictions}
         if labels != truth or (card.corpus.name, card.genres) != (first.corpus.name, first.genres):
             raise RunError(
@@ -60,7 +50,7 @@ def aligned(cards: Mapping[str, RunCard]) -> Predictions:
                 f"{first.corpus.name} and {len(labels)} of {card.corpus.name}, {len(truth.keys() & labels.keys())} in "
                 "common. Run both chapters again with one profile."
             )
-        order[name] = [place[clip] for clip in first.ids]
+        order[name] = pd.Index(card.ids).get_indexer(first.ids)
     return Predictions(
         ids=first.ids,
         y=first.y,
@@ -82,7 +72,7 @@ class Comparison:
     #: (approach, seed) -> the card that comes with the book: the one in `runs`, or the twin of one that was made here.
     recorded: Mapping[tuple[str, int], RunCard] = field(default_factory=dict, repr=False)
 
-    @cached_property
+    @property
     def first(self) -> RunCard:
         return next(iter(self.runs.values()))[0]
 
@@ -103,7 +93,7 @@ class Comparison:
         """Whether it is all of GTZAN, so that its figures may be held against the study's."""
         return self.corpus == "gtzan" and len(self.first.genres) == 10
 
-    @cached_property
+    @property
     def seeds(self) -> list[int]:
         return sorted({card.seed for cards in self.runs.values() for card in cards})
 
@@ -115,13 +105,13 @@ class Comparison:
         """The card of each approach that has one with this seed."""
         return {a: card for a, cards in self.runs.items() for card in cards if card.seed == seed}
 
-    def has(self, *approaches: str) -> bool:
-        """Whether all of them were run, on at least one seed in common."""
-        return bool(set.intersection(*({card.seed for card in self.runs.get(a, ())} for a in approaches)))
+    def has(self, *approaches: str) -> list[int]:
+        """The seeds that all of them were run on."""
+        return sorted(set.intersection(*({card.seed for card in self.runs.get(a, ())} for a in approaches)))
 
     def predictions(self, *approaches: str):
         """Predictions (seeds, clips) of each approach on the seeds they share, labels, and artists."""
-        shared = sorted(set.intersection(*({card.seed for card in self.runs[a]} for a in approaches)))
+        shared = self.has(*approaches)
         both = aligned({f"{a}, seed {s}": self.of_seed(s)[a] for a in approaches for s in shared})
         rows = {a: np.stack([both.predicted[f"{a}, seed {s}"] for s in shared]) for a in approaches}
         return rows, both.y, both.artists
@@ -148,10 +138,9 @@ class Comparison:
 
     def f1(self, approach: str, genre: str) -> Interval:
         rows, y, _ = self.predictions(approach)
-        k = self.first.genres.index(genre)
-        counts = [(((p == k) & (y == k)).sum(), ((p == k) & (y != k)).sum(), ((p != k) & (y == k)).sum())
-                  for p in rows[approach]]  # fmt: skip
-        return evaluation.f1_interval(*np.mean(counts, axis=0))
+        named, true = rows[approach] == self.first.genres.index(genre), y == self.first.genres.index(genre)
+        counts = (named & true).sum(axis=1), (named & ~true).sum(axis=1), (~named & true).sum(axis=1)
+        return evaluation.f1_interval(*np.mean(counts, axis=1))
 
     def seconds(self, approach: str) -> float:
         """Of the quickest run: whatever else the machine had to do only adds to it."""
@@ -199,12 +188,12 @@ def comparisons(cards: Iterable[RunCard], place: str = "") -> list[Comparison]:
         test_set = (card.corpus.name, card.split.name, tuple(card.genres), frozenset(card.ids))
         network = (card.backbone["fingerprint"], card.protocol) if card.backbone else None
         groups.setdefault((test_set, network), {}).setdefault(card.approach, []).append(card)
-    made = []
-    for (test_set, network), found in groups.items():
-        if network is None and any(other == test_set and theirs for other, theirs in groups):
-            continue  # they are part of the groups with a backbone
-        made.append(Comparison({**groups.get((test_set, None), {}), **found}, place))
-    return made
+    with_backbone = {test_set for test_set, network in groups if network}
+    return [
+        Comparison({**groups.get((test_set, None), {}), **found}, place)
+        for (test_set, network), found in groups.items()
+        if network or test_set not in with_backbone
+    ]
 
 
 def recorded_comparisons() -> list[Comparison]:
@@ -215,10 +204,7 @@ def recorded_comparisons() -> list[Comparison]:
 def of_run(run: Identity) -> Comparison:
     """All seeds of `run`: the records made here and, for approaches and seeds not run here, those of the book.
 
-    Raises
-    ------
-    RunError
-        If there is none, or if they are of more than one network under one name.
+    A RunError if there is none, or if they are of more than one network under one name.
     """
     place = f"book/results/{run.profile.name}"
     recorded = {(card.approach, card.seed): card for card in recorded_cards().get(place, ()) if card.is_of(run)}

@@ -50,9 +50,8 @@ def precision_of(device=None, model=None) -> str:
 def bf16_error(channels: int = 192, per_group: int = 12, groups: int = 16, width: int = 32) -> float:
     """How far a grouped convolution in bfloat16 is from the same one in float32 on this processor, relative to it.
 
-    Rounding alone gives 0.003. But on processors with AMX, oneDNN (as in torch 2.11) gets such convolutions plainly
-    wrong if a group has fewer than 16 channels, and says nothing. The defaults are the positional convolution of the
-    book's own backbone: 1.2 there.
+    Rounding alone gives 0.003. But on processors with AMX, oneDNN (as in torch 2.11) gets such convolutions wrong if a
+    group has fewer than 16 channels: by 1.2 in the defaults, the positional convolution of the book's own backbone.
     """
     import torch
 
@@ -64,14 +63,10 @@ def bf16_error(channels: int = 192, per_group: int = 12, groups: int = 16, width
     return float((rounded.float() - exact).norm() / exact.norm())
 
 
-def in_bf16(model, asked: bool | None = None, device=None) -> bool:
-    """`asked`, or, if None, whether bfloat16 is the fastest safe arithmetic for `model` on `device`."""
-    return precision_of(device, model) == "bf16" if asked is None else asked
-
-
 def autocast(model, bf16: bool | None = None):
     """Context in which `model` computes in bfloat16: where it is the fastest safe arithmetic, or as `bf16` says."""
     import torch
 
     device = next(model.parameters()).device
-    return torch.autocast(device.type, torch.bfloat16, enabled=in_bf16(model, bf16, device))
+    bf16 = precision_of(device, model) == "bf16" if bf16 is None else bf16
+    return torch.autocast(device.type, torch.bfloat16, enabled=bf16)

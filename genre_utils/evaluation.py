@@ -23,10 +23,7 @@ Groups = Sequence | np.ndarray | None
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure with its 95 % interval.
-
-    All three are fractions (0.75 is 75 %), ``low <= high``; it rests on `n` clips; `method` says how it was made.
-    """
+    """A figure with its 95 % interval: fractions (0.75 is 75 %), ``low <= high``, that rest on `n` clips."""
 
     value: float
     low: float
@@ -56,10 +53,7 @@ def accuracy(y: np.ndarray, p: np.ndarray) -> float:
 
 
 def f1_of_confusion(matrix: np.ndarray) -> np.ndarray:
-    """F1 of each class from confusion counts, rows true: shape (..., k, k) -> (..., k).
-
-    A class that neither occurs nor is predicted has no F1: NaN.
-    """
+    """F1 of each class (NaN if it neither occurs nor is predicted) from confusion counts: (..., k, k) -> (..., k)."""
     hits = np.diagonal(matrix, axis1=-2, axis2=-1)
     totals = matrix.sum(axis=-1) + matrix.sum(axis=-2)
     with np.errstate(invalid="ignore"):
@@ -67,12 +61,8 @@ def f1_of_confusion(matrix: np.ndarray) -> np.ndarray:
 
 
 def macro_f1(y: np.ndarray, p: np.ndarray) -> float:
-    """Unweighted mean F1 over the classes that occur or are predicted.
-
-    The same figure as ``sklearn.metrics.f1_score(average="macro", zero_division=0)``, computed from
-    counts because a bootstrap asks for it thousands of times.
-    """
-    y, p = _checked(y, p)
+    """Unweighted mean F1 over the classes that occur or are predicted."""
+    y, p = _checked(y, p)  # not scikit-learn's: a bootstrap asks for it thousands of times
     classes = int(max(y.max(), p.max())) + 1
     counts = np.bincount(y * classes + p, minlength=classes**2).reshape(classes, classes)
     return float(np.nanmean(f1_of_confusion(counts)))
@@ -124,8 +114,7 @@ def bootstrap(metric: Metric, y: np.ndarray, p: np.ndarray, groups: Groups = Non
     """95 % percentile bootstrap interval of ``metric(y, p)``.
 
     `metric` takes labels and predictions, both shape (n_clips,), and returns a number. If `groups` names the artist of
-    each clip, whole artists are drawn instead of clips, since clips of one artist are alike: the interval is wider, and
-    honest.
+    each clip, whole artists are drawn instead of clips, since clips of one artist are alike.
     """
     y, p = _checked(y, p)
     counts, method = resamples(len(y), groups, n)
@@ -147,13 +136,9 @@ def difference(metric: Metric, y: np.ndarray, p_a: np.ndarray, p_b: np.ndarray, 
 
 
 def over_seeds(
-    hits: np.ndarray,
-    other: np.ndarray | None = None,
-    groups: Groups = None,
-    n: int = 2000,
-    seed: int = 0,
+    hits: np.ndarray, other: np.ndarray | None = None, groups: Groups = None, n: int = 2000, seed: int = 0,
     level: float = 0.95,
-) -> Interval:
+) -> Interval:  # fmt: skip
     """Mean of `hits`, or of ``hits - other``, over several seeds on one test set, with both sources of luck.
 
     Each bootstrap draw takes seeds *and* clips (whole artists, if `groups` names them) with replacement, so that the
@@ -162,20 +147,14 @@ def over_seeds(
 
     Parameters
     ----------
-    hits : bool or float array (seeds, clips)
-        Which clips each seed got right.
-    other : array of the same shape, optional
-        Hits of the approach to compare with; row k of both shares whatever seed k decides (the labels drawn, say).
+    hits, other : bool or float arrays (seeds, clips)
+        Which clips each seed got right; row k of both shares whatever seed k decides (the labels drawn, say).
+        A ValueError if the shapes do not fit, or there is only one seed.
     groups : sequence, optional
         Artist of each clip.
     level : float
         Of the interval. For m comparisons at once, ``1 - 0.05 / m`` makes all of them right together with at least 95 %
         (Bonferroni); it takes more draws.
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not fit, or there is only one seed.
     """
     hits = np.asarray(hits, dtype=float)
     if hits.ndim != 2 or len(hits) < 2 or (other is not None and np.shape(other) != hits.shape):
@@ -196,8 +175,7 @@ def over_seeds(
 def over_splits(scores: Sequence[float] | np.ndarray, n_train: int, n_test: int) -> Interval:
     """Mean of one score over repeated random splits of the same clips, with a corrected 95 % interval.
 
-    The splits overlap, so their scores are not independent and the usual standard error is far too small.
-    The variance is multiplied by ``1 / J + n_test / n_train`` instead of ``1 / J`` for J splits
+    The splits overlap, so the variance is multiplied by ``1 / J + n_test / n_train`` instead of ``1 / J`` for J splits
     (C. Nadeau and Y. Bengio, Machine Learning 52, 2003).
 
     `scores`, shape (J,), are accuracies or paired differences of them; a split trains on `n_train` clips and tests on
@@ -214,15 +192,10 @@ def over_splits(scores: Sequence[float] | np.ndarray, n_train: int, n_test: int)
 def per_genre(
     y: np.ndarray, p: np.ndarray, genres: Sequence[str] = GENRES, groups: Groups = None, n: int = 2000
 ) -> pd.DataFrame:
-    """Precision, recall and F1 of each genre, with 95 % intervals.
+    """Precision and recall (Wilson) and F1 (bootstrapped) of each genre, with 95 % intervals.
 
-    Returns
-    -------
-    DataFrame
-        One row a genre, in the order of `genres`: ``genre, precision, precision_low, precision_high,
-        recall, ..., f1, ..., support``. Precision and recall are proportions (Wilson); F1 is not, and is
-        bootstrapped. What rests on no clip at all (precision of a genre never predicted) is 0 with the
-        interval [0, 1].
+    One row a genre: ``genre, precision, precision_low, precision_high, recall, ..., f1, ..., support``. What rests on
+    no clip at all (precision of a genre never predicted) is 0 with the interval [0, 1].
     """
     y, p = _checked(y, p)
     k = len(genres)
@@ -259,8 +232,8 @@ def mcnemar(a_right: np.ndarray, b_right: np.ndarray) -> dict[str, float]:
 def pairwise_mcnemar(right: Mapping[str, np.ndarray]) -> pd.DataFrame:
     """McNemar test of every pair: columns ``a, b, only_a, only_b, p, p_holm``.
 
-    `right` maps the name of an approach to its (n,) hits on one common test set. ``p_holm`` is adjusted for the number
-    of pairs (S. Holm, Scand. J. Stat. 6, 1979).
+    `right` maps an approach to its (n,) hits on one test set; ``p_holm`` is adjusted for the number of pairs (S. Holm,
+    Scand. J. Stat. 6, 1979).
     """
     rows = [(a, b, *mcnemar(right[a], right[b]).values()) for a, b in combinations(right, 2)]
     table = pd.DataFrame(rows, columns=["a", "b", "only_a", "only_b", "p"])
@@ -271,14 +244,8 @@ def calibration(probs: np.ndarray, y: np.ndarray, bins: int = 10) -> tuple[pd.Da
     """Does a confidence of 80 % mean right four times in five?
 
     The highest of the probabilities `probs`, shape (n, k), is sorted into equally wide `bins`; `y` are the labels (n,).
-
-    Returns
-    -------
-    table : DataFrame
-        Non-empty bins: ``low, n, confidence, accuracy, accuracy_low, accuracy_high`` (Wilson).
-    ece : float
-        Expected calibration error: the mean gap between confidence and accuracy, weighted by clips
-        (Guo et al., arXiv 1706.04599).
+    Returns the non-empty bins, ``low, n, confidence, accuracy, accuracy_low, accuracy_high`` (Wilson), and the expected
+    calibration error: the mean gap between confidence and accuracy, weighted by clips (Guo et al., arXiv 1706.04599).
     """
     probs, y = np.asarray(probs), np.asarray(y)
     if probs.ndim != 2 or y.shape != (len(probs),) or len(y) == 0:
@@ -296,9 +263,8 @@ def most_confident_errors(
     ids: Sequence[str], y: np.ndarray, probs: np.ndarray, genres: Sequence[str] = GENRES, n: int = 5
 ) -> pd.DataFrame:
     """The `n` wrong predictions made with the highest probability: ``clip, genre, predicted, confidence``."""
-    y, probs = np.asarray(y), np.asarray(probs)
     predicted = probs.argmax(axis=1)
-    wrong = np.flatnonzero(predicted != y)
+    wrong = np.flatnonzero(predicted != np.asarray(y))
     wrong = wrong[np.argsort(-probs[wrong].max(axis=1), kind="stable")][:n]
     rows = [(ids[i], genres[y[i]], genres[predicted[i]], float(probs[i].max())) for i in wrong]
     return pd.DataFrame(rows, columns=["clip", "genre", "predicted", "confidence"])
@@ -307,8 +273,7 @@ def most_confident_errors(
 def in_words(gap: Interval, a: str, b: str) -> str:
     """A sentence (Markdown) on the difference `a` minus `b` that claims no more than its interval allows."""
     points = f"{100 * gap.value:+.1f} points [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}] on {gap.n} clips"
-    if gap.low > 0:
-        return f"**{a} is better than {b}**: {points}; the 95 % interval lies above zero."
-    if gap.high < 0:
-        return f"**{a} is worse than {b}**: {points}; the 95 % interval lies below zero."
-    return f"**We cannot tell {a} from {b}**: {points}; the 95 % interval contains zero."
+    if not (gap.low > 0 or gap.high < 0):
+        return f"**We cannot tell {a} from {b}**: {points}; the 95 % interval contains zero."
+    better, above = ("better", "above") if gap.low > 0 else ("worse", "below")
+    return f"**{a} is {better} than {b}**: {points}; the 95 % interval lies {above} zero."

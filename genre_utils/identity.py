@@ -1,4 +1,4 @@
-"""What a run is: profile, split, backbone, protocol, genres and seed. Everything a run leaves behind is named by them."""
+"""What a run is: profile, split, backbone, protocol, genres and seed. All that a run leaves behind is named by them."""
 
 from __future__ import annotations
 
@@ -51,8 +51,7 @@ class Identity:
         """What to write into the parameters cell of a chapter: "" stands for the profile's own."""
 
         def options(p: Profile) -> dict[str, str]:
-            revision = f"@{p.backbone_revision}" if p.backbone_revision else ""
-            backbone = p.backbone + revision
+            backbone = p.backbone + (f"@{p.backbone_revision}" if p.backbone_revision else "")
             return {"split": p.split, "backbone": backbone, "protocol": p.protocol, "genres": ",".join(p.genres)}
 
         own, chosen = options(PROFILES[self.profile.name]), options(self.profile)
@@ -102,10 +101,7 @@ def identity(
     genres : str
         Some of the ten, with commas between.
 
-    Raises
-    ------
-    ProfileError
-        If one of them does not exist; the message lists those that do.
+    Of what does not exist, a ProfileError lists what does.
     """
     if profile not in PROFILES:
         hint = did_you_mean(profile, PROFILES)
@@ -114,9 +110,8 @@ def identity(
     if backbone:
         path = Path(backbone).expanduser()
         if not path.exists() and (backbone.startswith(("/", ".", "~")) or path.suffix == ".pt"):
-            raise ProfileError(
-                f"there is no backbone at {path}: give a folder, a fairseq file, a Hub name, or 'shipped'"
-            )
+            kinds = "a folder, a fairseq file, a Hub name, or 'shipped'"
+            raise ProfileError(f"there is no backbone at {path}: give {kinds}")
         name, _, revision = (str(path.resolve()), "", "") if path.exists() else backbone.partition("@")
         chosen = replace(chosen, backbone=name, backbone_revision=revision or None)
     if split:
@@ -169,9 +164,6 @@ def _digest(files: tuple) -> str:
     for file, *_ in files:
         digest.update(Path(file).read_bytes())
     return digest.hexdigest()
-
-
-# --- the last run ----------------------------------------------------------------------------------------
 
 
 def remember(run: Identity) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-from genre_utils.errors import CacheError
+from genre_utils.errors import CacheError, GenreError
 
 
 def project_root() -> Path | None:
@@ -21,24 +22,28 @@ def project_root() -> Path | None:
 
 
 def home() -> Path:
-    """Folder that holds ``data/`` and ``build/``.
-
-    ``GENRE_UTILS_HOME`` if set, else the checked-out book, else ``~/.cache/genre_utils`` (Colab).
-    """
+    """Folder of ``data/`` and ``build/``: ``GENRE_UTILS_HOME``, the checked-out book, or ``~/.cache/genre_utils``."""
     chosen = os.environ.get("GENRE_UTILS_HOME")
     if chosen:
         return Path(chosen).expanduser().resolve()
     return project_root() or Path.home() / ".cache" / "genre_utils"
 
 
-def _folder(path: Path) -> Path:
+@contextmanager
+def disk_access(task: str, kind: type[GenreError] = CacheError, variable: str = "GENRE_UTILS_HOME") -> Iterator[None]:
+    """Context in which an OSError becomes an error of this `kind`, which says that it cannot `task`, and what to do."""
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        yield
     except OSError as error:
-        raise CacheError(
-            f"cannot create the folder {path}: {error.strerror or error}. "
-            "Free some space or choose another place with the environment variable GENRE_UTILS_HOME."
+        raise kind(
+            f"cannot {task}: {error.strerror or error}. Free some space, make the folder writable, or choose another "
+            f"place with the environment variable {variable}."
         ) from error
+
+
+def _folder(path: Path) -> Path:
+    with disk_access(f"create the folder {path}"):
+        path.mkdir(parents=True, exist_ok=True)
     return path
 
 
@@ -59,10 +64,7 @@ def runs_dir() -> Path:
 
 
 def recorded_dir() -> Path | None:
-    """Recorded runs and experiments, or None if there are none.
-
-    ``book/results`` of the checkout; outside of one, the same files as the package carries them.
-    """
+    """Recorded runs and experiments: ``book/results`` of the checkout, or what the package carries of it; or None."""
     root, installed = project_root(), find_spec("genre_utils_results")
     places = [root / "book" / "results"] if root else []
     places += [Path(place) for place in (installed.submodule_search_locations or [])] if installed else []

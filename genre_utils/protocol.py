@@ -47,10 +47,7 @@ def _changed(settings, changes: dict[str, Any]):
 def with_protocol(profile: Profile, protocol: str) -> Profile:
     """`profile` with ``corrected`` (as it is), ``original`` (all of the study's choices) or some, "rate,batch".
 
-    Raises
-    ------
-    ProfileError
-        If a choice does not exist; the message lists those that do.
+    A ProfileError if a choice does not exist; the message lists those that do.
     """
     words = [word.strip() for word in protocol.split(",") if word.strip()]
     if words in ([], [CORRECTED]):

@@ -119,14 +119,7 @@ def _checkout() -> dict[str, Any]:
 
 
 class Stopwatch:
-    """Times the stages of a run and watches its memory.
-
-    >>> watch = Stopwatch()
-    >>> with watch.stage("train"):
-    ...     pass
-    >>> watch.stages[0].name
-    'train'
-    """
+    """Times the stages of a run and watches its memory: ``with watch.stage("train"): ...`` adds one to ``stages``."""
 
     def __init__(self) -> None:
         self.stages: list[Stage] = []
@@ -152,12 +145,6 @@ class Stopwatch:
             seconds = time.perf_counter() - start
             done.set()
             sampler.join()
-            peak = max(*seen, process.memory_info().rss)
-            self.stages.append(
-                Stage(
-                    name=name,
-                    seconds=round(seconds, 3),
-                    peak_memory_mb=round(peak / 2**20, 1),
-                    peak_gpu_mb=round(cuda.max_memory_allocated() / 2**20, 1) if cuda else None,
-                )
-            )
+            peak = round(max(*seen, process.memory_info().rss) / 2**20, 1)
+            gpu = round(cuda.max_memory_allocated() / 2**20, 1) if cuda else None
+            self.stages.append(Stage(name=name, seconds=round(seconds, 3), peak_memory_mb=peak, peak_gpu_mb=gpu))

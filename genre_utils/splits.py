@@ -14,9 +14,9 @@ from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from genre_utils.corpora import Clip, Corpus
 from genre_utils.corpora.faults import Faults, gtzan_faults
-from genre_utils.errors import CorpusError, ProfileError
+from genre_utils.errors import CorpusError
 from genre_utils.paths import package_data
-from genre_utils.profiles import GENRES, GTZAN_SPLITS, SPLITS, Profile
+from genre_utils.profiles import GENRES, Profile
 
 #: Shares of training, validation and test clips in the book's own splits.
 FRACTIONS = (0.6, 0.15, 0.25)
@@ -25,13 +25,7 @@ PARTS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Split:
-    """Three disjoint lists of clip ids, and how they came about.
-
-    Raises
-    ------
-    CorpusError
-        If a clip occurs twice, or training or test is empty.
-    """
+    """Three disjoint lists of clip ids; a CorpusError if a clip occurs twice, or training or test is empty."""
 
     name: str
     train: tuple[str, ...]
@@ -60,9 +54,6 @@ class Split:
             )
 
 
-# --- splits that are lists of GTZAN's clips --------------------------------------------------------------
-
-
 def gtzan_ids() -> tuple[str, ...]:
     """The 999 usable clips of GTZAN, by genre and number: all but jazz.00054, whose file is damaged."""
     ids = (f"{genre}.{number:05d}" for genre in GENRES for number in range(100))
@@ -79,15 +70,9 @@ def gtzan_split(name: str) -> Split:
     Parameters
     ----------
     name : {"filtered", "cnn", "wav2vec"}
-        ``cnn``: the study's, 699/150/150, recomputed from its recipe and checked against its digest. ``wav2vec``: the
-        study's, 798/97/100, as recorded, since it was shuffled without a seed. ``filtered``: the fault-filtered one of
-        Kereliuk, Sturm and Larsen (2015), 442/197/290, no artist on two sides; without jazz.00054, which its training
-        list names.
-
-    Raises
-    ------
-    CorpusError
-        If this scikit-learn shuffles differently from the one that made the CNN split.
+        ``cnn``: the study's, 699/150/150, recomputed from its recipe; a CorpusError if its digest differs. ``wav2vec``:
+        the study's, 798/97/100, as recorded, since it was shuffled without a seed. ``filtered``: the fault-filtered one
+        of Kereliuk, Sturm and Larsen (2015), 442/197/290, no artist on two sides; without jazz.00054.
     """
     record, ids = json.loads(package_data("splits.json").read_text(encoding="utf-8"))[name], gtzan_ids()
     if name == "cnn":
@@ -98,8 +83,7 @@ def gtzan_split(name: str) -> Split:
                 "install the version in requirements.lock."
             )
     else:
-        usable = set(ids)
-        parts = [tuple(clip for clip in record[part] if clip in usable) for part in PARTS]
+        parts = [tuple(clip for clip in record[part] if clip in ids) for part in PARTS]
     note = "; without jazz.00054" if name == "filtered" else ""
     return Split(name, *parts, record["source"] + note)
 
@@ -113,9 +97,6 @@ def _stratified(ids, genres, fractions, seed: int) -> list[tuple[str, ...]]:
     train, rest, _, rest_genres = cut(list(ids), genres, 1 - fractions[0])
     val, test, *_ = cut(rest, rest_genres, fractions[2] / (fractions[1] + fractions[2]))
     return [tuple(train), tuple(val), tuple(test)]
-
-
-# --- splits at random ------------------------------------------------------------------------------------
 
 
 def random_split(corpus: Corpus, seed: int = 0) -> Split:
@@ -139,9 +120,6 @@ def clip_of(window_id: str) -> str:
     return window_id.split("@", 1)[0]
 
 
-# --- groups of clips that must stay together -------------------------------------------------------------
-
-
 def _sharing(clips: Iterable[Clip], what: str) -> list[list[str]]:
     """Clips with one ``artist`` or ``recording`` in common, where that is known."""
     groups = defaultdict(list)
@@ -154,20 +132,12 @@ def _sharing(clips: Iterable[Clip], what: str) -> list[list[str]]:
 def origin_groups(corpus: Corpus, *, artists: bool | Callable[[str], bool] = True) -> list[tuple[str, ...]]:
     """Clips that share an origin, as disjoint groups in corpus order; a clip of unknown origin is its own.
 
-    Parameters
-    ----------
-    artists : bool or callable
-        Whether an artist in common joins clips (or, for which genre). Copies and excerpts of one recording
-        always do.
+    Copies and excerpts of one recording are joined always, those of one artist if `artists` (of their genre) is true.
     """
     joined = [clip for clip in corpus if (artists(clip.genre) if callable(artists) else artists)]
     found = DisjointSet(corpus.ids)
-    for group in (
-        *_sharing(corpus, "recording"),
-        *_sharing(joined, "artist"),
-        *corpus.faults.get("replicas", ()),
-        *corpus.faults.get("same_recording", ()),
-    ):
+    copies = *corpus.faults.get("replicas", ()), *corpus.faults.get("same_recording", ())
+    for group in (*_sharing(corpus, "recording"), *_sharing(joined, "artist"), *copies):
         inside = [clip for clip in group if clip in corpus]
         for other in inside[1:]:
             found.merge(inside[0], other)
@@ -193,10 +163,9 @@ def _separable(corpus: Corpus, hopeless: Callable[[np.ndarray], bool]) -> tuple[
 def artist_split(corpus: Corpus, seed: int = 0) -> Split:
     """Artists, recordings and replicas each on one side only, genres as evenly shared out as that allows.
 
-    A clip whose artist is unknown counts as an artist of its own. Where one artist dominates a genre so far
-    that training, validation and test cannot each get a share (in gtzan-mini all ten blues clips are John Lee
-    Hooker's), that genre's artists may appear on several sides; its recordings and replicas still may not.
-    The provenance names those genres.
+    A clip of unknown artist is an artist of its own. The artists of a genre that one of them dominates too far to be
+    shared out (in gtzan-mini all blues clips are John Lee Hooker's) may appear on several sides, its recordings and
+    replicas may not; the provenance names those genres.
     """
 
     def hopeless(sizes: np.ndarray) -> bool:
@@ -215,8 +184,7 @@ def artist_split(corpus: Corpus, seed: int = 0) -> Split:
 def _allocate(table: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Part (0, 1, 2) of each group so that every genre is shared out as :data:`FRACTIONS` ask, as far as it goes.
 
-    `table` is (groups, genres): clips of each genre in each group. Greedy, large groups first, each to the
-    part that lacks most; the best of 64 random orders.
+    `table` counts clips, (groups, genres). Large groups first, each to the part that lacks most; the best of 64 orders.
     """
     wanted = np.outer(FRACTIONS, table.sum(axis=0))
     scale = np.maximum(wanted, 1e-9)
@@ -237,11 +205,8 @@ def _allocate(table: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def fold_groups(corpus: Corpus) -> tuple[np.ndarray, tuple[str, ...]]:
-    """What :func:`grouped_folds` keeps together: a group number for each clip, and the genres of a single artist.
-
-    A genre whose clips are all of one artist could never be recognised if that artist were kept together: its
-    recordings and replicas are, the artist is not.
-    """
+    """What :func:`grouped_folds` keeps together: a group number for each clip, and the genres of a single artist,
+    whose recordings and replicas are kept together, but not the artist: nothing would be left to learn from."""
     groups, _, alone = _separable(corpus, lambda sizes: (sizes > 0).sum() == 1)
     group_of = {clip: number for number, group in enumerate(groups) for clip in group}
     return np.array([group_of[clip] for clip in corpus.ids]), alone
@@ -264,25 +229,12 @@ def grouped_folds(corpus: Corpus, k: int = 5, seed: int = 0) -> list[Split]:
     ]
 
 
-# --- the split of a run, and what a split leaks ----------------------------------------------------------
-
-
 def make_split(corpus: Corpus, profile: Profile) -> Split:
-    """The split of `profile`, on `corpus`.
-
-    Raises
-    ------
-    CorpusError
-        If the split is about GTZAN's 1000 clips and `corpus` lacks some of them.
-    ProfileError
-        If there is no such split.
-    """
+    """The split of `profile`; a CorpusError if it is about GTZAN's 1000 clips and `corpus` lacks some of them."""
     if profile.split == "artist":
         return artist_split(corpus, profile.split_seed)
     if profile.split == "random":
         return random_split(corpus, profile.split_seed)
-    if profile.split not in GTZAN_SPLITS:
-        raise ProfileError(f"unknown split {profile.split!r}: choose {', '.join(SPLITS + GTZAN_SPLITS)}")
     whole = gtzan_split(profile.split)
     parts = {part: tuple(clip for clip in getattr(whole, part) if _genre(clip) in corpus.genres) for part in PARTS}
     split = replace(whole, **parts)
@@ -295,21 +247,11 @@ def make_split(corpus: Corpus, profile: Profile) -> Split:
 
 
 def leakage(split: Split, source: Corpus | Faults | None = None, part: str = "test") -> dict[str, int]:
-    """How many clips of a part have something in training that gives them away.
+    """How many clips of a part, ``test`` or ``val``, have something in training that gives them away.
 
-    Parameters
-    ----------
-    source : Corpus or Faults, optional
-        Where origins are known from; GTZAN's documented faults by default.
-    part : str
-        ``test`` or ``val``.
-
-    Returns
-    -------
-    dict
-        ``n_test`` (clips in the part), ``replica_in_train`` (a copy of the excerpt), ``same_song_in_train``
-        (an excerpt of the same recording or song), ``same_artist_in_train``, ``artist_known``,
-        ``same_clip_in_train`` (another window of the same clip).
+    `source` says where origins are known from: by default GTZAN's documented faults. Counts ``n_test`` (clips in the
+    part), ``replica_in_train`` (a copy of the excerpt), ``same_song_in_train`` (an excerpt of the same recording or
+    song), ``same_artist_in_train``, ``artist_known``, ``same_clip_in_train`` (another window of the same clip).
     """
     if isinstance(source, Corpus):
         replicas = source.faults.get("replicas", ())

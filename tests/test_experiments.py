@@ -233,7 +233,7 @@ def test_genre_can_be_read_from_the_shipped_backbone_and_better_than_from_random
     folds = StratifiedGroupKFold(4, shuffle=True, random_state=0)
 
     def score(backbone) -> float:
-        states = frozen_states(backbone, heard, window_s=4.0, batch_size=16, progress=False).swapaxes(0, 1)
+        states = frozen_states(backbone, heard, window_s=4.0, progress=False).swapaxes(0, 1)
         return np.mean([cross_val_score(linear_probe(), x, y, groups=artists, cv=folds).mean() for x in states])
 
     shipped, random = score(load_backbone("shipped")), score(random_backbone(0))

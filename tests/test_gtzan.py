@@ -181,8 +181,9 @@ def full_folder(root, ending=".wav"):
 
 
 @pytest.mark.parametrize("ending", [".wav", ".au"])
-def test_the_whole_gtzan_has_999_clips_without_the_damaged_one(tmp_path, ending):
-    corpus = gtzan.gtzan_full(full_folder(tmp_path, ending))
+def test_the_whole_gtzan_has_999_clips_without_the_damaged_one(tmp_path, monkeypatch, ending):
+    monkeypatch.setenv("GTZAN_DIR", str(full_folder(tmp_path, ending)))
+    corpus = gtzan.gtzan_full()
     assert len(corpus) == 999
     assert "jazz.00054" not in corpus
     assert "jazz.00054" in corpus.excluded
@@ -190,16 +191,18 @@ def test_the_whole_gtzan_has_999_clips_without_the_damaged_one(tmp_path, ending)
     assert ["metal.00058", "rock.00016"] in [sorted(group) for group in corpus.faults["replicas"]]
 
 
-def test_a_missing_clip_is_named_never_skipped(tmp_path):
+def test_a_missing_clip_is_named_never_skipped(tmp_path, monkeypatch):
     root = full_folder(tmp_path)
+    monkeypatch.setenv("GTZAN_DIR", str(root))
     (root / "Data" / "genres_original" / "pop" / "pop.00094.wav").unlink()
     with pytest.raises(CorpusError, match="lacks 1 of the 999 clips of gtzan, pop.00094"):
-        gtzan.gtzan_full(root)
+        gtzan.gtzan_full()
 
 
 def test_an_absent_gtzan_says_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("GTZAN_DIR", str(tmp_path / "nowhere"))
     with pytest.raises(CorpusError, match=r"GTZAN_DIR"):
-        gtzan.gtzan_full(tmp_path / "nowhere")
+        gtzan.gtzan_full()
     monkeypatch.setenv("GTZAN_MINI_DIR", str(tmp_path))
     with pytest.raises(CorpusError, match=r"GTZAN_MINI_DIR"):
         gtzan.gtzan_mini()

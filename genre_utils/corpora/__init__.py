@@ -28,25 +28,17 @@ class Clip:
 
 @dataclass(frozen=True)
 class Corpus:
-    """The clips of a corpus, in the order genre-then-number.
+    """The usable clips of a corpus, in the order genre-then-number.
 
-    Attributes
-    ----------
-    clips : tuple of Clip
-        Usable clips only.
-    excluded : dict
-        Clip id -> why it is left out. Clips are excluded by name, never because they happen to fail.
-    faults : dict
-        Planted (synthetic corpus) or documented (GTZAN) faults, by kind: ``replicas`` (groups of clip
-        ids), ``same_recording`` (groups), ``mislabelled`` (clip id -> true genre), ``unusable``
-        (clip id -> why).
+    `excluded` says why a clip (by id) is left out: by name, never because it happens to fail. `faults` holds the
+    planted (synthetic corpus) or documented (GTZAN) faults by kind: ``replicas`` and ``same_recording`` (groups of clip
+    ids), ``mislabelled`` (clip id -> true genre), ``unusable`` (clip id -> why).
     """
 
     name: str
     root: Path
     clips: tuple[Clip, ...]
     clip_s: float
-    rate_hz: int = 22_050
     excluded: dict[str, str] = field(default_factory=dict)
     faults: dict = field(default_factory=dict)
     genres: tuple[str, ...] = GENRES
@@ -77,8 +69,7 @@ class Corpus:
 
     def labels(self, ids) -> np.ndarray:
         """Class indices, shape (n,), of the clips `ids`."""
-        index = {genre: i for i, genre in enumerate(self.genres)}
-        return np.array([index[self[clip_id].genre] for clip_id in ids], dtype=np.int64)
+        return np.array([self.genres.index(self[clip_id].genre) for clip_id in ids], dtype=np.int64)
 
     def of_genres(self, genres: tuple[str, ...]) -> Corpus:
         """The clips of some genres, with what is known of their faults."""
@@ -91,10 +82,8 @@ class Corpus:
 
     def frame(self) -> pd.DataFrame:
         """One row a clip: id, genre, artist, recording, path."""
-        return pd.DataFrame(
-            [(c.id, c.genre, c.artist, c.recording, c.path.name) for c in self.clips],
-            columns=["clip", "genre", "artist", "recording", "file"],
-        )
+        rows = [(c.id, c.genre, c.artist, c.recording, c.path.name) for c in self.clips]
+        return pd.DataFrame(rows, columns=["clip", "genre", "artist", "recording", "file"])
 
     @cached_property
     def fingerprint(self) -> str:

@@ -26,23 +26,11 @@ def about(ids, faults: dict) -> dict:
 
 @dataclass(frozen=True)
 class Faults:
-    """Documented facts about the clips of a corpus.
+    """Documented facts about the clips of a corpus, and their `source`.
 
-    Attributes
-    ----------
-    replicas : tuple of tuples of clip ids
-        Groups of copies of one excerpt.
-    same_recording : tuple of tuples of clip ids
-        Groups of excerpts of one song, copies among them.
-    artists : dict
-        Clip id -> artist, where one is known.
-    unusable : dict
-        Clip id -> why.
-    source : dict
-        Where each part comes from.
-
-    Wrong labels are not among them: the literature counts 43 conspicuous and 63 contentious ones in GTZAN, but they
-    are judgements.
+    Groups of clip ids are copies of one excerpt (`replicas`) or excerpts of one song, copies among them
+    (`same_recording`); `artists` (where known) and `unusable` (why) go by clip id. Wrong labels are not among them: the
+    literature counts 43 conspicuous and 63 contentious ones in GTZAN, but they are judgements.
     """
 
     replicas: tuple[tuple[str, ...], ...] = ()
@@ -61,15 +49,12 @@ class Faults:
 def gtzan_faults() -> Faults:
     """GTZAN's documented faults: 46 groups of replicas, 67 of one song, the artists of 919 clips.
 
-    Sources are in :attr:`Faults.source`: Sturm's index of GTZAN and two independent replica lists. Six of
-    the replica groups are not borne out by distances between hand-crafted features; they are kept, because
-    a split that separates them unnecessarily loses nothing.
+    From Sturm's index of GTZAN and two independent replica lists. Six of the replica groups are not borne out by
+    distances between hand-crafted features; a split that separates them unnecessarily loses nothing.
     """
     content = json.loads(package_data("gtzan_faults.json").read_text(encoding="utf-8"))
-    # The index spells one artist two ways, in capitals only; either spelling names the same artist here.
-    spelling: dict[str, str] = {}
-    for artist in content["artist_of_clip"].values():
-        spelling.setdefault(artist.casefold(), artist)
+    # The index spells one artist two ways, in capitals only; the first spelling names the artist here.
+    spelling = {artist.casefold(): artist for artist in reversed(content["artist_of_clip"].values())}
     return Faults(
         replicas=tuple(tuple(group["clips"]) for group in content["replica_groups"]),
         same_recording=tuple(tuple(group["clips"]) for group in content["same_song_groups"]),

@@ -5,6 +5,7 @@ GTZAN carries no licence: clips are played on the reader's machine and never pub
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -23,7 +24,7 @@ from genre_utils.audio import file_sha256
 from genre_utils.corpora import Clip, Corpus
 from genre_utils.corpora.faults import gtzan_faults
 from genre_utils.errors import CacheError, CorpusError
-from genre_utils.paths import corpora_dir, package_data
+from genre_utils.paths import corpora_dir, package_data, write_whole
 from genre_utils.profiles import GENRES
 
 #: The mini subset that mirdata's ``gtzan_genre`` loader names. GitHub may repack this archive, so the
@@ -34,7 +35,6 @@ LARGEST_ARCHIVE, LARGEST_CLIP = 400_000_000, 2_000_000
 CLIP_S = 30.0
 #: The Kaggle copy's damaged file: left out by name, never because it happens not to load.
 DAMAGED = {"jazz.00054": "its file is damaged in the copies in circulation"}
-_CHUNK = 1 << 18
 _BY_HAND = (
     "download the archive of github.com/TempoBeatDownbeat/gtzan_mini with a browser, unpack it, and set "
     "GTZAN_MINI_DIR to its folder genres."
@@ -43,26 +43,19 @@ _BY_HAND = (
 
 @lru_cache(maxsize=1)
 def mini_listing() -> dict[str, dict]:
-    """Clip id -> ``sha256``, ``frames``, ``rate_hz`` of the 100 clips of the mini subset."""
+    """Clip id -> ``sha256`` and more of the 100 clips of the mini subset."""
     return json.loads(package_data("gtzan_mini.json").read_text(encoding="utf-8"))["clips"]
 
 
 def _genre_root(folder: Path) -> Path | None:
     """The folder that holds ``blues/`` … ``rock/``: `folder` or a usual place below it."""
-    for below in ("", "genres", "genres_original", "Data/genres_original"):
-        root = folder / below
-        if (root / GENRES[0]).is_dir() and (root / GENRES[-1]).is_dir():
-            return root
-    return None
+    roots = (folder / below for below in ("", "genres", "genres_original", "Data/genres_original"))
+    return next((root for root in roots if (root / GENRES[0]).is_dir() and (root / GENRES[-1]).is_dir()), None)
 
 
 def _find(root: Path, clip_id: str) -> Path | None:
-    genre = clip_id.split(".", 1)[0]
-    for ending in (".wav", ".au"):
-        path = root / genre / (clip_id + ending)
-        if path.is_file():
-            return path
-    return None
+    paths = (root / clip_id.split(".", 1)[0] / (clip_id + ending) for ending in (".wav", ".au"))
+    return next((path for path in paths if path.is_file()), None)
 
 
 def _corpus(name: str, root: Path, ids, excluded: dict[str, str]) -> Corpus:
@@ -74,10 +67,7 @@ def _corpus(name: str, root: Path, ids, excluded: dict[str, str]) -> Corpus:
             f"{root} lacks {len(absent)} of the {len(paths)} clips of {name}, {absent[0]} for one: "
             "copy them there as <genre>/<genre>.NNNNN.wav, or remove the folder and fetch the corpus again."
         )
-    clips = tuple(
-        Clip(clip_id, path, clip_id.split(".", 1)[0], faults.artists.get(clip_id))
-        for clip_id, path in paths.items()
-    )
+    clips = tuple(Clip(clip, path, clip.split(".", 1)[0], faults.artists.get(clip)) for clip, path in paths.items())
     return Corpus(name, root, clips, CLIP_S, excluded=excluded, faults=faults.among([*paths, *excluded]))
 
 
@@ -92,11 +82,10 @@ def gtzan_mini(*, progress: bool = True) -> Corpus:
         If clips are missing or their bytes are not the published ones.
     """
     chosen = os.environ.get("GTZAN_MINI_DIR")
-    place = Path(chosen).expanduser() if chosen else corpora_dir() / "gtzan_mini"
-    root = _genre_root(place)
+    root = _genre_root(Path(chosen or corpora_dir() / "gtzan_mini").expanduser())
     if root is None and chosen:
         raise CorpusError(
-            f"{place} is not a folder with blues/ … rock/ in it: point GTZAN_MINI_DIR at the folder that holds "
+            f"{chosen} is not a folder with blues/ … rock/ in it: point GTZAN_MINI_DIR at the folder that holds "
             "the ten genres, or unset it to have the clips fetched."
         )
     root = root or fetch_gtzan_mini(progress=progress)
@@ -110,7 +99,7 @@ def gtzan_mini(*, progress: bool = True) -> Corpus:
     return corpus
 
 
-def gtzan_full(folder: str | Path | None = None) -> Corpus:
+def gtzan_full() -> Corpus:
     """The 999 usable clips of GTZAN, from ``GTZAN_DIR`` or ``data/corpora/gtzan``; jazz.00054 is left out.
 
     Raises
@@ -118,8 +107,7 @@ def gtzan_full(folder: str | Path | None = None) -> Corpus:
     CorpusError
         If they are not all there; the message says how to get them.
     """
-    chosen = folder or os.environ.get("GTZAN_DIR")
-    place = Path(chosen).expanduser() if chosen else corpora_dir() / "gtzan"
+    place = Path(os.environ.get("GTZAN_DIR") or corpora_dir() / "gtzan").expanduser()
     root = _genre_root(place)
     if root is None:
         raise CorpusError(
@@ -132,16 +120,10 @@ def gtzan_full(folder: str | Path | None = None) -> Corpus:
     return _corpus("gtzan", root, ids, dict(DAMAGED))
 
 
-# --- fetching --------------------------------------------------------------------------------------------
-
-
 def fetch_gtzan_mini(url: str = MINI_URL, *, progress: bool = True) -> Path:
-    """Download, check and unpack the mini subset; an interrupted download is continued.
+    """Download, check and unpack the mini subset to ``data/corpora/gtzan_mini``; an interrupted download is continued.
 
-    Returns
-    -------
-    Path
-        ``data/corpora/gtzan_mini``, complete: it appears only when every clip's checksum is right.
+    The folder appears only when every clip's checksum is right.
 
     Raises
     ------
@@ -183,7 +165,7 @@ def _download(url: str, path: Path, progress: bool) -> None:
             total = have + int(length) if length else None
             bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, desc="fetch", disable=not progress)
             with path.open("ab" if have else "wb") as file, bar:
-                while chunk := answer.read(_CHUNK):
+                while chunk := answer.read(1 << 18):
                     have += len(chunk)
                     if max(have, total or 0) > LARGEST_ARCHIVE:
                         raise CorpusError(f"{url} is larger than {LARGEST_ARCHIVE} bytes: that is not the mini subset.")
@@ -212,15 +194,13 @@ def _unpack(archive: Path, target: Path) -> None:
         ):
             work = Path(holder) / "clips"
             for clip_id, member in _members(bundle).items():
-                path = work / clip_id.split(".", 1)[0] / f"{clip_id}.wav"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with bundle.open(member) as source, path.open("wb") as file:
-                    shutil.copyfileobj(source, file, _CHUNK)
-                if file_sha256(path) != mini_listing()[clip_id]["sha256"]:
+                content = bundle.read(member)
+                if hashlib.sha256(content).hexdigest() != mini_listing()[clip_id]["sha256"]:
                     raise CorpusError(
                         f"{member.filename} in the archive is not the published clip (its SHA-256 differs). "
                         f"Fetch it again, or {_BY_HAND}"
                     )
+                write_whole(work / clip_id.split(".", 1)[0] / f"{clip_id}.wav", content)
             if target.exists():
                 shutil.rmtree(target)
             work.rename(target)

@@ -18,6 +18,7 @@ from genre_utils.corpora import Corpus, load_corpus
 from genre_utils.errors import AudioError
 from genre_utils.evaluation import wilson
 from genre_utils.experiments.copies import Pair, fingerprints, groups_of, match_all, replicas
+from genre_utils.experiments.material import as_marks
 from genre_utils.features import frozen_states, mels, statistics, waves
 from genre_utils.models.wav2vec import load_backbone
 from genre_utils.profiles import PROFILES, Profile
@@ -58,9 +59,7 @@ class AuditReport:
     def with_artists(self, corpus: Corpus) -> AuditReport:
         """The same report without those findings that the artists' names contradict.
 
-        An artist vouches for a label if another clip of theirs carries it and is no suspect itself. This takes
-        back doubts about unusual pieces; it also misses an error that was made with several clips of an artist.
-        Names are compared, not read. Where no artist is known nothing changes.
+        An artist vouches for a label if another clip of theirs carries it and is no suspect itself.
         """
         doubted = {suspect.clip for suspect in self.suspects}
         vouched = {(c.artist, c.genre) for c in corpus if c.artist and c.id not in doubted}
@@ -74,9 +73,8 @@ class AuditReport:
             how = f"match {pair.match:.2f}, coherence {pair.coherence:.2f}, shifted {pair.lag_s:+.2f} s"
             how = "identical files" if pair.identical else how
             rows.append(("replica", pair.first, pair.second, max(pair.match, pair.coherence), how))
-        for s in self.suspects:
-            how = f"labelled {s.genre}, sounds like {s.suggested}"
-            rows.append(("mislabelled?", s.clip, s.suggested, s.doubt, how))
+        told = "labelled {0.genre}, sounds like {0.suggested}"
+        rows += [("mislabelled?", s.clip, s.suggested, s.doubt, told.format(s)) for s in self.suspects]
         rows += [("unusable", clip, "", np.nan, why) for clip, why in self.unusable.items()]
         return pd.DataFrame(rows, columns=["kind", "clip", "other", "score", "detail"])
 
@@ -86,17 +84,14 @@ def audit(corpus: Corpus, *, progress: bool = True) -> AuditReport:
 
     Notes
     -----
-    Replicas: every pair of clips is compared at every time shift that leaves 30 % in common, by fingerprints
-    that ignore loudness and equalisation (differences of mel energies over time and band, after Haitsma and
-    Kalker 2002, ISMIR); pairs that stand out are then compared sample by sample, which tells a copy from
-    another performance of the same pattern.
+    Replicas: every pair of clips is compared at every time shift that leaves 30 % in common, by fingerprints that
+    ignore loudness and equalisation (after Haitsma and Kalker 2002, ISMIR); pairs that stand out are then compared
+    sample by sample, which tells a copy from another performance of the same pattern.
 
-    Doubtful labels: a ridge classifier on the embeddings says of each clip, from all others but its copies, how
-    much it belongs to each genre (in closed form: no folds, no chance). Then it is asked again without the
-    suspects as teachers. A clip that carries two labels, being copied, is reported as a replica and not here.
-    The thresholds were chosen on synthetic corpora (600 clips, seeds 0, 1 and 21 to 23); how they do on others
-    is kept as a record, see :func:`measure`. A misfiled artist has no second clip in these corpora, so that names
-    cannot mislead.
+    Doubtful labels: a ridge classifier on the embeddings says of each clip, from all others but its copies, how much it
+    belongs to each genre; then again without the suspects as teachers. A clip that carries two labels, being copied, is
+    reported as a replica and not here. The thresholds were chosen on synthetic corpora (600 clips, seeds 0, 1 and 21 to
+    23); how they do on others is kept as a record, see :func:`measure`.
     """
     unusable = _unusable(corpus, progress)
     ids = [clip_id for clip_id in corpus.ids if clip_id not in unusable]
@@ -132,11 +127,8 @@ def _sizes(corpus: Corpus) -> Profile:
     return replace(PROFILES["mini"], clip_s=corpus.clip_s)
 
 
-# --- unusable files --------------------------------------------------------------------------------------
-
-
 def _unusable(corpus: Corpus, progress: bool) -> dict[str, str]:
-    """Clip id -> why, over the corpus' clips and the files of those already left out of it."""
+    """Clip id -> why, of the corpus' clips and of those already left out of it."""
     files = {clip.id: clip.path for clip in corpus}
     for clip_id in corpus.excluded:
         folder = corpus.root / clip_id.split(".", 1)[0]
@@ -157,9 +149,6 @@ def _unusable(corpus: Corpus, progress: bool) -> dict[str, str]:
         elif silent > 0.5:
             found[clip_id] = f"silent for {silent:.0%} of its length"
     return found
-
-
-# --- doubtful labels -------------------------------------------------------------------------------------
 
 
 def left_out_scores(kernel: np.ndarray, targets: np.ndarray, noise: np.ndarray, groups: np.ndarray) -> np.ndarray:
@@ -193,10 +182,8 @@ def _doubtful_labels(corpus: Corpus, ids: list[str], sounds: np.ndarray, groups:
         doubt = others.max(axis=1) - labelled
         noise = np.where(doubt > DOUBTFUL, 1e4, _RIDGE)
     suggested = present[others.argmax(axis=1)]
-    return [
-        Suspect(ids[i], corpus.genres[labels[i]], corpus.genres[suggested[i]], float(doubt[i]))
-        for i in np.argsort(-doubt, kind="stable")
-    ]
+    order, name = np.argsort(-doubt, kind="stable"), corpus.genres
+    return [Suspect(ids[i], name[labels[i]], name[suggested[i]], float(doubt[i])) for i in order]
 
 
 # --- how good is the audit? ------------------------------------------------------------------------------
@@ -214,23 +201,14 @@ def _known(faults: dict) -> dict[str, set]:
 
 
 def score(report: AuditReport, faults: dict) -> pd.DataFrame:
-    """Precision and recall of a report against faults that are known.
+    """Precision and recall of a report against faults that are known, as :attr:`genre_utils.corpora.Corpus.faults`.
 
-    Parameters
-    ----------
-    faults : dict
-        As :attr:`genre_utils.corpora.Corpus.faults`.
-
-    Returns
-    -------
-    DataFrame
-        Index ``replicas`` (counted in pairs), ``mislabelled``, ``unusable``; columns
-        ``planted``, ``reported``, ``right``, ``precision``, ``recall`` (NaN where nothing was reported or planted).
+    Index: ``replicas`` (counted in pairs), ``mislabelled``, ``unusable``; columns: ``planted, reported, right,
+    precision, recall`` (NaN where nothing was reported or planted).
     """
-    rows, reported = {}, _reported(report)
-    for kind, known in _known(faults).items():
-        rows[kind] = {"planted": len(known), "reported": len(reported[kind]), "right": len(known & reported[kind])}
-    table = pd.DataFrame.from_dict(rows, orient="index")
+    reported = _reported(report)
+    counts = {kind: (len(k), len(reported[kind]), len(k & reported[kind])) for kind, k in _known(faults).items()}
+    table = pd.DataFrame.from_dict(counts, orient="index", columns=["planted", "reported", "right"])
     return table.assign(precision=table["right"] / table["reported"], recall=table["right"] / table["planted"])
 
 
@@ -242,18 +220,17 @@ PRECISION, RECALL = "precision", "recall"
 def measure(seeds: Sequence[int] = UNSEEN, progress: bool = True) -> Experiment:
     """Audit corpora of the size of the profile mini that it was not tuned on.
 
-    A contestant is a kind of fault; its marks under "recall" say which of the planted faults were found, under
-    "precision" which of the findings were planted.
+    A contestant is a kind of fault; its marks say which planted faults were found, and which findings were planted.
     """
-    trials, profile = [], PROFILES["mini"]
+    trials = []
     for seed in seeds:
-        corpus = load_corpus(replace(profile, corpus_seed=seed), progress=progress)
+        corpus = load_corpus(replace(PROFILES["mini"], corpus_seed=seed), progress=progress)
         report = audit(corpus, progress=progress)
         for suffix, told in (("", report), (", artists known", report.with_artists(corpus))):
             found, known = _reported(told), _known(corpus.faults)
             for kind in ("mislabelled",) if suffix else tuple(known):
                 for condition, these, those in ((RECALL, known, found), (PRECISION, found, known)):
-                    hits = "".join("1" if one in those[kind] else "0" for one in sorted(these[kind]))
+                    hits = as_marks(one in those[kind] for one in sorted(these[kind]))
                     trials.append(Trial(contestant=kind + suffix, condition=condition, seed=seed, marks=hits))
     return Experiment(
         question="audit",

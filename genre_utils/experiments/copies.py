@@ -24,9 +24,7 @@ COHERENT = 0.5
 #: … or, where a chain of processing has moved the phases, if their fingerprints agree this well: a band that
 #: plays one pattern twice at one tempo reaches 0.7.
 MATCHING = 0.75
-_BANDS = 32
-_SHORTEST_OVERLAP = 0.3
-_COMPARE_HZ = 8_000
+_BANDS, _SHORTEST_OVERLAP, _COMPARE_HZ = 32, 0.3, 8_000
 
 
 @dataclass(frozen=True)
@@ -71,8 +69,8 @@ def match_all(prints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     lag : ndarray of int, shape (n, n)
         Frames by which the second runs late.
     """
-    # All correlations at once: per frequency of the clips' modulations, one matrix product of all clips with
-    # all. The upper half of those frequencies (above 11 Hz) is noise and alignment error, and is left out.
+    # All correlations at once: per frequency of the clips' modulations, one matrix product of all clips with all. The
+    # upper half of those frequencies (above 11 Hz) is noise and alignment error, and is left out.
     n, _, frames = prints.shape
     length = fft.next_fast_len(2 * frames, real=True)
     spectra = fft.rfft(prints, length, axis=2, workers=cores())[:, :, : length // 4]
@@ -117,10 +115,8 @@ def replicas(corpus: Corpus, ids: list[str], match: np.ndarray, lag: np.ndarray)
     """The copies among the pairs whose fingerprints agree, as :func:`match_all` has them."""
     rows, columns = np.nonzero(np.triu(match, 1) >= CANDIDATE)
     samples = round(corpus.clip_s * _COMPARE_HZ)
-    waves = {
-        int(i): fit_length(load_audio(corpus[ids[i]].path, rate_hz=_COMPARE_HZ)[0], samples)
-        for i in np.union1d(rows, columns)
-    }
+    heard = {int(i): load_audio(corpus[ids[i]].path, rate_hz=_COMPARE_HZ)[0] for i in np.union1d(rows, columns)}
+    waves = {i: fit_length(wave, samples) for i, wave in heard.items()}
     hop = MEL.hop_length * _COMPARE_HZ / MEL.rate_hz
     found = []
     for i, j in zip(rows.tolist(), columns.tolist(), strict=True):

@@ -1,4 +1,4 @@
-"""What experiments share: audio, labels and split of a profile, and what a probe can be put on."""
+"""What experiments share: audio, labels and split of a profile, what a probe can be put on, and the record."""
 
 from __future__ import annotations
 
@@ -19,58 +19,64 @@ from genre_utils.splits import make_split
 PRE_TRAINED = "pre-trained"
 
 
-def contestants(named: Sequence[str] = (f"{PRE_TRAINED}=shipped",)) -> dict:
-    """Pre-trained contestants from "NAME=PLACE", the book's own backbone by default."""
+def contestants(named: Sequence[str]) -> dict:
+    """Pre-trained contestants from "NAME=PLACE"."""
     return {name: load_backbone(place) for name, _, place in (entry.partition("=") for entry in named)}
 
 
 class Material:
-    """Clips of a profile with all that is measured on them."""
+    """Clips of a profile with all that is measured on them, and the trials so far."""
 
-    def __init__(self, profile: str, progress: bool = True):
+    def __init__(self, profile: str, progress: bool):
         self.profile, self.progress = PROFILES[profile], progress
-        self.corpus: Corpus = load_corpus(self.profile)
+        self.corpus = load_corpus(self.profile)
         self.split = make_split(self.corpus, self.profile)
         self.ids = list(self.split.ids)
         self.row = {clip: i for i, clip in enumerate(self.ids)}
         self.y = self.corpus.labels(self.ids)
+        self.trials: list[Trial] = []
 
     @cached_property
     def waves(self) -> np.ndarray:
         """(clips, samples) at 16 kHz"""
         return waves(self.corpus, self.ids, self.profile, progress=self.progress)
 
+    def rows(self, clips: Iterable[str]) -> np.ndarray:
+        return np.array([self.row[clip] for clip in clips])
+
     def parts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rows of the training, validation and test clips."""
-        return tuple(np.array([self.row[clip] for clip in part]) for part in (self.split.train, self.split.val, self.split.test))
-
-    def states(self, backbone) -> np.ndarray:
-        """(clips, layers + 1, 2 * hidden)"""
-        window_s = self.profile.head_only.window_s
-        return frozen_states(backbone, self.waves, window_s=window_s, progress=self.progress)
-
-    def log_mel(self) -> np.ndarray:
-        """(clips, 1, 2 * bands)"""
-        mel = mels(self.corpus, self.ids, self.profile, progress=self.progress)[:, 0]
-        return np.concatenate([mel.mean(-1), mel.std(-1)], axis=-1)[:, None]
+        return self.rows(self.split.train), self.rows(self.split.val), self.rows(self.split.test)
 
     def features(self, backbones: Mapping, seeds: int) -> Iterator[tuple[str, Iterable[int], np.ndarray]]:
-        """(contestant, seeds that it stands for, features) of everything that has frozen states or none."""
+        """(contestant, seeds that it stands for, (clips, layers, numbers)) of all that has frozen states or none."""
+
+        def states(backbone) -> np.ndarray:
+            window_s = self.profile.head_only.window_s
+            return frozen_states(backbone, self.waves, window_s=window_s, progress=self.progress)
+
         for name, backbone in backbones.items():
-            yield name, range(seeds), self.states(backbone)
-        yield LOG_MEL, range(seeds), self.log_mel()
+            yield name, range(seeds), states(backbone)
+        mel = mels(self.corpus, self.ids, self.profile, progress=self.progress)[:, 0]
+        yield LOG_MEL, range(seeds), np.concatenate([mel.mean(-1), mel.std(-1)], axis=-1)[:, None]
         like = next(iter(backbones.values()))
         for seed in tqdm(range(seeds), desc=RANDOM, unit="network", disable=not self.progress):
-            yield RANDOM, [seed], self.states(random_backbone(seed, like=like))
+            yield RANDOM, [seed], states(random_backbone(seed, like=like))
 
-    def record(self, question: str, trials: list[Trial], clips: Sequence[str] = (), **about) -> Experiment:
-        """The experiment on `question`, about the test clips of the split unless `clips` says which."""
-        about = {"provenance": {"": self.split.provenance}} | about
-        return record(question, self.profile.name, self.corpus, trials, clips or self.split.test, **about)
+    def add(self, contestant: str, seed: int, right: Iterable, labels: int, layer: int | None = None) -> None:
+        """Keep which clips came out `right` (bool) after training on `labels` clips."""
+        trial = Trial(contestant=contestant, seed=seed, labels=labels, layer=layer, marks=as_marks(right))
+        self.trials.append(trial)
+
+    def record(self, question: str, backbones: Mapping, settings: Mapping, **about) -> Experiment:
+        """The experiment on `question`, about the test clips of the split unless `about` says otherwise."""
+        about = {"clips": self.split.test, "provenance": {"": self.split.provenance}} | about
+        name, used = self.profile.name, {"backbones": backbones, "settings": settings}
+        return record(question, name, self.corpus, self.trials, **about, **used)
 
 
 def record(
-    question: str, profile: str, corpus: Corpus, trials: list[Trial], clips: Sequence[str], *, provenance: dict,
+    question: str, profile: str, corpus: Corpus, trials: list[Trial], *, clips: Sequence[str], provenance: dict,
     with_audio: bool = True, backbones: Mapping | None = None, settings: Mapping | None = None,
 ) -> Experiment:  # fmt: skip
     """The record of `trials` on `clips`; `provenance` says of each condition where its split comes from."""
@@ -88,6 +94,6 @@ def record(
     )
 
 
-def as_marks(hits: np.ndarray) -> str:
+def as_marks(hits: Iterable) -> str:
     """Hits as a record keeps them."""
     return "".join("1" if hit else "0" for hit in hits)

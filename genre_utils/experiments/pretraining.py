@@ -22,8 +22,8 @@ from genre_utils.paths import package_data
 def genre_probe(seconds: float = 3.0) -> Callable[[Wav2Vec2ForPreTraining], float]:
     """A probe to watch a pre-training by: genres of the profile mini, from the middle `seconds` of each clip.
 
-    A linear classifier on the pooled states (mean and deviation over time) of each layer learns from the training
-    clips and is scored on the validation clips; the result is the mean over the layers. Test clips stay out of it.
+    A linear classifier on the pooled states of each layer learns from the training clips and is scored on the
+    validation clips; the result is the mean over the layers. Test clips stay out of it.
     """
     material = Material("mini", progress=False)
     train, val, _ = material.parts()
@@ -47,20 +47,10 @@ def genre_probe(seconds: float = 3.0) -> Callable[[Wav2Vec2ForPreTraining], floa
 
 
 def ship(run_dir: Path | str, folder: Path | str | None = None) -> Path:
-    """Copy a finished pre-training to where ``load_backbone("shipped")`` finds it: half-precision weights, configuration,
-    curve.
+    """Copy a finished pre-training (a CheckpointError if it is not) to where ``load_backbone("shipped")`` finds it.
 
-    Parameters
-    ----------
-    run_dir : path
-        What :func:`genre_utils.models.pretraining.pretrain` wrote.
-    folder : path, optional
-        ``genre_utils/data/backbone`` by default.
-
-    Raises
-    ------
-    CheckpointError
-        If the pre-training has not come to its end.
+    Half-precision weights, configuration and curve go from `run_dir`, where
+    :func:`genre_utils.models.pretraining.pretrain` left them, to ``genre_utils/data/backbone`` or to `folder`.
     """
     run_dir, folder = Path(run_dir), Path(folder or package_data("backbone"))
     if not (run_dir / "model.safetensors").is_file():

@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold, cross_val_score
 
-from genre_utils.experiments.material import Material, as_marks
+from genre_utils.experiments.material import Material
 from genre_utils.features import MelSettings, mels, statistics
 from genre_utils.models.cnn import GenreCNN
 from genre_utils.models.probe import STRENGTHS, linear_probe
 from genre_utils.models.svm import GRID, rbf_svm
 from genre_utils.paths import runs_dir
-from genre_utils.records import CNN, SVM, Experiment, Trial
+from genre_utils.records import CNN, SVM, Experiment
 from genre_utils.splits import fold_groups, grouped_folds
 from genre_utils.training import fit, set_seed
 from genre_utils.windows import WindowSet, predict_clips
@@ -27,11 +27,10 @@ def measure(backbones: Mapping, seeds: int = 5, progress: bool = True, folds: in
     weights and the CNN's.
     """
     material = Material("gtzan-mini", progress)
-    y, trials = material.y, []
+    y = material.y
     cuts = [grouped_folds(material.corpus, folds, seed) for seed in range(seeds)]
     number_of = dict(zip(material.corpus.ids, fold_groups(material.corpus)[0], strict=True))
     groups = np.array([number_of[clip] for clip in material.ids])
-
     inner = StratifiedGroupKFold(max(2, folds - 1), shuffle=True, random_state=0)
 
     def tuning(train: np.ndarray) -> list:
@@ -40,10 +39,9 @@ def measure(backbones: Mapping, seeds: int = 5, progress: bool = True, folds: in
     def score(name: str, seed: int, predict: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> None:
         right = np.zeros(len(y), dtype=bool)
         for fold in cuts[seed]:
-            train, test = (np.array([material.row[clip] for clip in part]) for part in (fold.train, fold.test))
+            train, test = material.rows(fold.train), material.rows(fold.test)
             right[test] = predict(train, test) == y[test]
-        size = len(y) - len(y) // folds
-        trials.append(Trial(contestant=name, seed=seed, labels=size, marks=as_marks(right)))
+        material.add(name, seed, right, labels=len(y) - len(y) // folds)
 
     for name, draws, x in material.features(backbones, seeds):
         for seed in draws:
@@ -59,9 +57,7 @@ def measure(backbones: Mapping, seeds: int = 5, progress: bool = True, folds: in
         score(CNN, seed, lambda train, test, seed=seed: _trained_cnn(material, seed, train, test))
     settings = {"tuning": "grouped cross-validation inside the training side", "cnn": vars(material.profile.cnn)}
     provenance = cuts[0][0].provenance.replace("seed 0", f"seeds 0 to {seeds - 1}")
-    return material.record(
-        "transfer", trials, clips=material.ids, provenance={"": provenance}, backbones=backbones, settings=settings
-    )
+    return material.record("transfer", backbones, settings, clips=material.ids, provenance={"": provenance})
 
 
 def _tuned_probe(x, y, cuts, train, test) -> np.ndarray:
@@ -75,8 +71,8 @@ def _tuned_probe(x, y, cuts, train, test) -> np.ndarray:
 
 
 def _trained_cnn(material: Material, seed: int, train, test) -> np.ndarray:
-    """With eighty clips none can be spared for validation: one excerpt of each training clip stands in for it, so that
-    the last epochs win."""
+    # With eighty clips none can be spared for validation: an excerpt of each training clip stands in for it, so that
+    # the last epochs win.
     profile, y = material.profile, material.y
     window = MelSettings(rate_hz=profile.mel_rate_hz).frames(round(profile.cnn.window_s * profile.mel_rate_hz))
     x = mels(material.corpus, material.ids, profile, progress=False)
@@ -84,7 +80,6 @@ def _trained_cnn(material: Material, seed: int, train, test) -> np.ndarray:
     middle = (x.shape[-1] - window) // 2
     sets = WindowSet(x[train], y[train], window), WindowSet(x[train][..., middle : middle + window], y[train])
     folder = runs_dir() / "experiments" / "transfer" / f"cnn-{seed}-{test[0]}"
-    result = fit(
-        GenreCNN(len(material.corpus.genres)), *sets, profile.cnn, seed=seed, out_dir=folder, progress=material.progress
-    )
+    cnn = GenreCNN(len(material.corpus.genres))
+    result = fit(cnn, *sets, profile.cnn, seed=seed, out_dir=folder, progress=material.progress)
     return predict_clips(result.model, x[test], window).argmax(1)

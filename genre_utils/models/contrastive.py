@@ -1,9 +1,9 @@
 """The objective of pre-training: masks, distractors, the contrastive loss, and two weak tasks beside it.
 
 The contrastive task is wav2vec 2.0's own (Baevski et al. 2020, https://arxiv.org/abs/2006.11477): spans of latent
-frames are masked, and for each masked frame the Transformer must pick the true quantised latent among distractors. Two
-further tasks of later work can be added (:class:`Auxiliary`), because a model as small as the book's learns little about
-genre from the contrastive task alone. They need no labels either.
+frames are masked, and for each masked frame the Transformer must pick the true quantised latent among distractors.
+:class:`Auxiliary` adds two tasks of later work, because a model as small as the book's learns little about genre from
+the contrastive task alone.
 """
 
 from __future__ import annotations
@@ -28,18 +28,13 @@ class Objective:
 
     Attributes
     ----------
-    mask_fraction : float
-        Expected number of masked frames over all frames, if spans never overlapped (0.65 masks about half).
-    mask_length : int
-        Length of one span, in frames of 20 ms.
-    num_negatives : int
-        Distractors of each masked frame.
-    cross_clip : float
-        Share of the distractors drawn from the masked frames of the *other* clips of the batch; the rest come
-        from the same clip, as in the paper (0.0). Within-clip distractors ask "which moment is this?",
-        cross-clip ones ask "which recording is this?".
-    mel_weight, clip_weight : float
-        Weights of the tasks of :class:`Auxiliary`; 0.0 leaves a task out, and both is plain wav2vec 2.0.
+    mask_fraction, mask_length
+        Masked over all frames, if spans never overlapped (0.65 masks about half); frames (of 20 ms) in a span.
+    num_negatives, cross_clip
+        Distractors of each masked frame, and the share drawn from the *other* clips of the batch ("which recording is
+        this?"); the rest come from the same clip ("which moment is this?"), as all do in the paper.
+    mel_weight, clip_weight
+        Weights of the tasks of :class:`Auxiliary`; without both it is plain wav2vec 2.0.
     """
 
     mask_fraction: float = 0.65
@@ -55,8 +50,7 @@ def sample_mask(rng: np.random.Generator, clips: int, frames: int, objective: Ob
     length = objective.mask_length
     if frames <= length + 1:
         raise GenreError(f"excerpts of {frames} frames are too short for masks of {length} frames: use longer ones")
-    spans = max(1, int(objective.mask_fraction * frames / length + rng.random()))
-    spans = min(spans, frames - length)
+    spans = min(max(1, int(objective.mask_fraction * frames / length + rng.random())), frames - length)
     starts = rng.random((clips, frames - length)).argsort(axis=1)[:, :spans]
     mask = np.zeros((clips, frames), dtype=bool)
     np.put_along_axis(mask, (starts[:, :, None] + np.arange(length)).reshape(clips, -1), True, axis=1)
@@ -72,9 +66,8 @@ def sample_negatives(rng: np.random.Generator, mask: np.ndarray, objective: Obje
     across = round(objective.num_negatives * objective.cross_clip) if clips > 1 else 0
     within = objective.num_negatives - across
     positions = np.flatnonzero(mask)  # sorted, so the frames of a clip are contiguous
-    counts = mask.sum(axis=1)
+    counts, clip = mask.sum(axis=1), positions // frames
     first = np.cumsum(counts) - counts
-    clip = positions // frames
     own_first, own_count = first[clip, None], counts[clip, None]
     rank = np.arange(len(positions))[:, None] - own_first
     # Skipping over "myself" (or "my clip") keeps the draw uniform without rejection.
@@ -97,13 +90,8 @@ class Auxiliary(nn.Module):
     *Same clip*: the mean of an excerpt's states, projected, must find the other excerpt of its clip among all excerpts
     of the batch (CLMR, Spijkervet and Burgoyne 2021, https://arxiv.org/abs/2103.09410; without its augmentations).
 
-    Parameters
-    ----------
-    objective : Objective
-    hidden, frames : int
-        Width of the states, and how many an excerpt has.
-    examples : float tensor (n, samples)
-        Excerpts from which the mean and spread of each band are taken.
+    States are `hidden` wide, `frames` to an excerpt; mean and spread of each band are those of the excerpts `examples`,
+    float (n, samples).
     """
 
     BANDS, FLOOR, TEMPERATURE = 64, 1e-2, 0.1
@@ -145,12 +133,9 @@ class Auxiliary(nn.Module):
 
 
 def contrastive_terms(
-    model: Wav2Vec2ForPreTraining,
-    waves: torch.Tensor,
-    mask: torch.Tensor,
-    negatives: torch.Tensor,
+    model: Wav2Vec2ForPreTraining, waves: torch.Tensor, mask: torch.Tensor, negatives: torch.Tensor,
     auxiliary: Auxiliary | None = None,
-) -> dict[str, torch.Tensor]:
+) -> dict[str, torch.Tensor]:  # fmt: skip
     """Loss of a batch, per masked frame, and what to watch beside it.
 
     The same numbers as the library's own loss divided by the number of masked frames, but the quantiser and
@@ -161,14 +146,12 @@ def contrastive_terms(
     waves : float tensor (clips, samples), zero mean and unit variance
     mask, negatives
         From :func:`sample_mask` and :func:`sample_negatives`.
-    auxiliary : Auxiliary, optional
-        Further tasks; their loss is added, and their terms too.
 
     Returns
     -------
     dict
         ``loss``, ``contrastive``, ``diversity``, ``accuracy`` (share of masked frames whose true latent
-        wins), ``perplexity`` (codewords in use, summed over the codebooks).
+        wins), ``perplexity`` (codewords in use, summed over the codebooks); those of `auxiliary` too.
     """
     config = model.config
     out = model.wav2vec2(waves, mask_time_indices=mask)
@@ -184,9 +167,7 @@ def contrastive_terms(
     # A distractor that happens to be the same codeword cannot be told apart: it does not count.
     same = (positive == distractors).all(-1)
     logits = torch.cat([logits[:1], logits[1:].masked_fill(same, -math.inf)]).T  # (masked, 1 + negatives)
-    contrastive = nn.functional.cross_entropy(
-        logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device)
-    )
+    contrastive = nn.functional.cross_entropy(logits, logits.new_zeros(len(logits), dtype=torch.long))
     available = config.num_codevectors_per_group * config.num_codevector_groups
     diversity = (available - perplexity.float()) / available
     further = auxiliary(out.last_hidden_state, waves, mask) if auxiliary is not None else {}

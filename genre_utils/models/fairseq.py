@@ -35,8 +35,7 @@ RENAMES = (
     (r"encoder\.layers\.(\d+)\.fc2\.", r"wav2vec2.encoder.layers.\1.feed_forward.output_dense."),
     (r"encoder\.layers\.(\d+)\.final_layer_norm\.", r"wav2vec2.encoder.layers.\1.final_layer_norm."),
     (r"quantizer\.vars$", "quantizer.codevectors"),
-    (r"quantizer\.weight_proj\.", "quantizer.weight_proj."),
-    (r"project_q\.", "project_q."),
+    (r"(quantizer\.weight_proj|project_q)\.", r"\1."),
     (r"final_proj\.", "project_hid."),
 )
 
@@ -87,10 +86,9 @@ def _header(saved: dict, path: Path) -> dict:
 
 
 def conv_layers(text: str) -> list[tuple[int, int, int]]:
-    """The (width, kernel, stride) of each convolution, from fairseq's own notation.
+    """The (width, kernel, stride) of each convolution, from ``"[(512, 10, 5)] + [(512, 3, 2)] * 4"`` and the like.
 
-    fairseq evaluates ``"[(512, 10, 5)] + [(512, 3, 2)] * 4 + [(512, 2, 2)] * 2"`` as Python code; here only lists
-    of numbers, sums and repeats are understood, and anything else is a CheckpointError.
+    fairseq runs that as Python; here lists of numbers, sums and repeats are understood, else it is a CheckpointError.
     """
     operations = {ast.Add: operator.add, ast.Mult: operator.mul}
 
@@ -100,8 +98,7 @@ def conv_layers(text: str) -> list[tuple[int, int, int]]:
         return ast.literal_eval(node)
 
     try:
-        layers = value(ast.parse(text, mode="eval").body)
-        layers = [(int(width), int(kernel), int(stride)) for width, kernel, stride in layers]
+        layers = [(int(w), int(kernel), int(stride)) for w, kernel, stride in value(ast.parse(text, mode="eval").body)]
         if not layers:
             raise ValueError(text)
     except (SyntaxError, ValueError, TypeError) as error:
@@ -116,17 +113,14 @@ SETTINGS = {
     "dropout": "hidden_dropout", "attention_dropout": "attention_dropout", "activation_dropout": "activation_dropout",
     "encoder_layerdrop": "layerdrop", "dropout_input": "feat_proj_dropout", "conv_bias": "conv_bias",
     "dropout_features": "feat_quantizer_dropout", "layer_norm_first": "do_stable_layer_norm",
-    "conv_pos": "num_conv_pos_embeddings",
-    "conv_pos_groups": "num_conv_pos_embedding_groups", "latent_vars": "num_codevectors_per_group",
-    "latent_groups": "num_codevector_groups", "num_negatives": "num_negatives",
-    "logit_temp": "contrastive_logits_temperature",
+    "conv_pos": "num_conv_pos_embeddings", "conv_pos_groups": "num_conv_pos_embedding_groups",
+    "latent_vars": "num_codevectors_per_group", "latent_groups": "num_codevector_groups",
+    "num_negatives": "num_negatives", "logit_temp": "contrastive_logits_temperature",
 }  # fmt: skip
 DIFFERENT = {"activation_dropout": 0.0, "encoder_layerdrop": 0.0, "quantize_targets": False}
 #: Variants that the library's wav2vec 2.0 does not have: settings that must be as here.
-FIXED = {
-    "quantize_targets": True, "quantize_input": False, "target_glu": False, "quantizer_depth": 1, "pos_conv_depth": 1,
-    "layer_type": "transformer",
-}  # fmt: skip
+FIXED = {"quantize_targets": True, "quantize_input": False, "target_glu": False, "quantizer_depth": 1,
+         "pos_conv_depth": 1, "layer_type": "transformer"}  # fmt: skip
 
 
 def _config(header: dict) -> Wav2Vec2Config:
@@ -160,10 +154,6 @@ def _rename(name: str) -> str:
 
 def load_fairseq(path: Path | str) -> Wav2Vec2ForPreTraining:
     """The pre-training model in a fairseq checkpoint, as the library's, in eval mode.
-
-    Input may be of any scale for the base layout, whose first normalisation takes scale and offset
-    out again; :class:`genre_utils.models.wav2vec.Backbone` brings it to zero mean and unit
-    variance, as the large layout expects.
 
     Raises
     ------

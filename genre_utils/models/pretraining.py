@@ -1,11 +1,11 @@
-"""Pre-train a small wav2vec 2.0 on unlabelled music. The network is :class:`transformers.Wav2Vec2ForPreTraining`, the
-objective that of :mod:`genre_utils.models.contrastive`; what is here is the loop around them."""
+"""Pre-train a small wav2vec 2.0 on unlabelled music: the loop around the library's network and
+:mod:`genre_utils.models.contrastive`."""
 
 from __future__ import annotations
 
+import io
 import json
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -20,55 +20,37 @@ from transformers import Wav2Vec2Config, Wav2Vec2ForPreTraining
 
 from genre_utils.device import autocast, precision_of
 from genre_utils.errors import CheckpointError, GenreError
-from genre_utils.models.contrastive import (
-    RATE_HZ,
-    Auxiliary,
-    Objective,
-    contrastive_terms,
-    sample_mask,
-    sample_negatives,
-    sample_windows,
-)
+from genre_utils.models import contrastive
+from genre_utils.models.contrastive import RATE_HZ, Auxiliary, Objective
 from genre_utils.models.wav2vec import save_backbone, small_config
+from genre_utils.paths import write_whole
 
 CURVE = "curve.csv"
 COLUMNS = (
     "step", "loss", "contrastive", "diversity", "accuracy", "perplexity", "log_mel", "same_clip", "grad_norm",
-    "temperature", "learning_rate", "val_loss", "val_accuracy", "val_perplexity", "val_log_mel", "val_same_clip", "probe",
-    "seconds",
+    "temperature", "learning_rate", "val_loss", "val_accuracy", "val_perplexity", "val_log_mel", "val_same_clip",
+    "probe", "seconds",
 )  # fmt: skip
 #: Fraction of the steps in which the learning rate rises, decay of the weights, and longest gradient.
 WARMUP, WEIGHT_DECAY, CLIP_NORM = 0.08, 0.01, 1.0
 
 
 def _batch(rng, waves, model, clips: int, samples: int, objective: Objective):
-    wave = sample_windows(rng, waves, clips, samples, pairs=objective.clip_weight > 0)
-    mask = sample_mask(rng, clips, int(model._get_feat_extract_output_lengths(samples)), objective)
-    negatives = sample_negatives(rng, mask, objective)
+    wave = contrastive.sample_windows(rng, waves, clips, samples, pairs=objective.clip_weight > 0)
+    mask = contrastive.sample_mask(rng, clips, int(model._get_feat_extract_output_lengths(samples)), objective)
+    negatives = contrastive.sample_negatives(rng, mask, objective)
     return tuple(t.to(model.device) for t in (wave, torch.from_numpy(mask), torch.from_numpy(negatives)))
 
 
 @torch.no_grad()
 def validate(
-    model: Wav2Vec2ForPreTraining,
-    waves: np.ndarray,
-    *,
-    samples: int,
-    objective: Objective,
-    batch_size: int = 12,
-    batches: int = 8,
-    bf16: bool | None = None,
-    auxiliary: Auxiliary | None = None,
-) -> dict[str, float]:
-    """Mean terms of :func:`contrastive_terms` over `batches` batches of held-out clips, the same ones at every call.
+    model: Wav2Vec2ForPreTraining, waves: np.ndarray, *, samples: int, objective: Objective, batch_size: int = 12,
+    batches: int = 8, bf16: bool | None = None, auxiliary: Auxiliary | None = None,
+) -> dict[str, float]:  # fmt: skip
+    """Means of :func:`genre_utils.models.contrastive.contrastive_terms` over `batches` batches, the same at every call.
 
-    Parameters
-    ----------
-    waves : int16 array (clips, samples) at 16 kHz
-    samples : int
-        Length of the excerpts.
-    bf16 : bool, optional
-        As in :func:`genre_utils.device.autocast`.
+    `waves` is int16 (clips, samples) at 16 kHz, `samples` the length of the excerpts; `bf16` as in
+    :func:`genre_utils.device.autocast`.
     """
     was_training = model.training
     model.eval()
@@ -76,7 +58,7 @@ def validate(
     for i in range(batches):
         batch = _batch(np.random.default_rng([7_919, i]), waves, model, batch_size, samples, objective)
         with autocast(model, bf16):
-            terms = contrastive_terms(model, *batch, auxiliary)
+            terms = contrastive.contrastive_terms(model, *batch, auxiliary)
         sums = {name: sums.get(name, 0.0) + float(value) / batches for name, value in terms.items()}
     model.train(was_training)
     return sums
@@ -102,9 +84,7 @@ def _load_checkpoint(path: Path, parts: dict, key: str) -> tuple[int, float]:
         saved = torch.load(path, map_location=parts["model"].device, weights_only=True)
         same = json.loads(saved["key"]) == json.loads(key)
     except Exception as error:
-        raise CheckpointError(
-            f"{path} is damaged ({type(error).__name__}): delete it to start the pre-training again"
-        ) from error
+        raise CheckpointError(f"{path} is damaged ({type(error).__name__}): delete it to start again") from error
     if not same:
         raise CheckpointError(
             f"{path} belongs to a pre-training with other settings or data: delete it, "
@@ -115,43 +95,22 @@ def _load_checkpoint(path: Path, parts: dict, key: str) -> tuple[int, float]:
     return saved["step"], saved["seconds"]
 
 
-def _save(checkpoint: Path, content: dict, curve: Path, rows: list[dict]) -> None:
-    """Write the curve and then the checkpoint, each whole or not at all."""
-    pd.DataFrame(rows, columns=COLUMNS).to_csv(curve.with_suffix(".partial"), index=False, float_format="%.6g")
-    os.replace(curve.with_suffix(".partial"), curve)
-    torch.save(content, checkpoint.with_suffix(".partial"))
-    os.replace(checkpoint.with_suffix(".partial"), checkpoint)
-
-
 def _auxiliary(objective: Objective, model, waves: np.ndarray, samples: int, seed: int) -> Auxiliary | None:
     """The further tasks, if `objective` has any."""
     if not (objective.mel_weight or objective.clip_weight):
         return None
-    examples = sample_windows(np.random.default_rng([seed, 5]), waves, min(320, len(waves)), samples)
+    examples = contrastive.sample_windows(np.random.default_rng([seed, 5]), waves, min(320, len(waves)), samples)
     frames = int(model._get_feat_extract_output_lengths(samples))
     return Auxiliary(objective, model.config.hidden_size, examples, frames).to(model.device).train()
 
 
 def pretrain(
-    waves: np.ndarray,
-    out_dir: Path | str,
-    *,
-    steps: int,
-    batch_size: int = 12,
-    window_s: float = 3.0,
-    learning_rate: float = 1e-3,
-    seed: int = 0,
-    objective: Objective | None = None,
-    config: Wav2Vec2Config | None = None,
-    val_waves: np.ndarray | None = None,
-    probe: Callable[[Wav2Vec2ForPreTraining], float] | None = None,
-    probe_every: int = 1000,
-    log_every: int = 25,
-    save_every: int = 250,
-    device: str = "cpu",
-    resume: bool = True,
-    progress: bool = True,
-) -> Wav2Vec2ForPreTraining:
+    waves: np.ndarray, out_dir: Path | str, *, steps: int, batch_size: int = 12, window_s: float = 3.0,
+    learning_rate: float = 1e-3, seed: int = 0, objective: Objective | None = None,
+    config: Wav2Vec2Config | None = None, val_waves: np.ndarray | None = None,
+    probe: Callable[[Wav2Vec2ForPreTraining], float] | None = None, probe_every: int = 1000, log_every: int = 25,
+    save_every: int = 250, device: str = "cpu", resume: bool = True, progress: bool = True,
+) -> Wav2Vec2ForPreTraining:  # fmt: skip
     """Pre-train a wav2vec 2.0 contrastively; interrupted at any point, it continues where it was.
 
     Every step draws its excerpts, masks, distractors and Gumbel noise from a generator seeded with
@@ -164,11 +123,10 @@ def pretrain(
         Receives ``checkpoint.pt``, ``curve.csv``, and at the end ``model.safetensors`` and ``config.json``, which
         :func:`genre_utils.models.wav2vec.load_backbone` reads.
     steps : int
-        Length of the whole run: learning rate and Gumbel temperature are functions of step / steps.
+        Length of the whole run: learning rate (`learning_rate` at most) and Gumbel temperature are functions of
+        step / steps.
     window_s : float
         Length of the excerpts, in seconds.
-    learning_rate : float
-        The highest (linear warm-up, cosine afterwards).
     config : Wav2Vec2Config, optional
         :func:`genre_utils.models.wav2vec.small_config` by default.
     val_waves : int16 array (clips, samples), optional
@@ -176,11 +134,6 @@ def pretrain(
     probe : callable, optional
         Model in eval mode -> accuracy of a genre probe on its states; asked every `probe_every` steps (a multiple of
         `save_every`) and at the end. It watches; nothing is chosen by it.
-
-    Returns
-    -------
-    transformers.Wav2Vec2ForPreTraining
-        In eval mode.
 
     Raises
     ------
@@ -201,7 +154,6 @@ def pretrain(
             f"the same-clip task needs an even batch and room for two excerpts of {window_s} s in a clip, "
             f"not batch_size {batch_size} and {waves.shape[1] / RATE_HZ:g} s: change one, or set clip_weight to 0"
         )
-    out_dir.mkdir(parents=True, exist_ok=True)
     checkpoint, curve = out_dir / "checkpoint.pt", out_dir / CURVE
 
     torch.manual_seed(seed)
@@ -238,14 +190,14 @@ def pretrain(
         model.set_gumbel_temperature(temperature)
         batch = _batch(rng, waves, model, batch_size, samples, objective)
         with autocast(model, bf16):
-            terms = contrastive_terms(model, *batch, auxiliary)
+            terms = contrastive.contrastive_terms(model, *batch, auxiliary)
         optimiser.zero_grad(set_to_none=True)
         terms["loss"].backward()
         norm = nn.utils.clip_grad_norm_(parameters, CLIP_NORM)
         if not torch.isfinite(norm):
             raise GenreError(
-                f"the gradient is not finite at step {step}: lower learning_rate ({learning_rate:g}) and delete "
-                f"{checkpoint}"
+                f"the gradient is not finite at step {step}: lower learning_rate ({learning_rate:g}) "
+                f"and delete {checkpoint}"
             )
         optimiser.step()
         bar.update()
@@ -256,10 +208,8 @@ def pretrain(
             row = {name: float(value.detach()) for name, value in terms.items()}
             row |= {"step": number, "grad_norm": float(norm), "temperature": temperature, "learning_rate": rate}
             if saving and val_waves is not None:
-                score = validate(
-                    model, val_waves, samples=samples, objective=objective, batch_size=batch_size, bf16=bf16,
-                    auxiliary=auxiliary,
-                )  # fmt: skip
+                ask = {"samples": samples, "objective": objective, "batch_size": batch_size, "bf16": bf16}
+                score = validate(model, val_waves, auxiliary=auxiliary, **ask)
                 row["val_loss"] = score["contrastive"]
                 row |= {f"val_{k}": score.get(k) for k in ("accuracy", "perplexity", "log_mel", "same_clip")}
             if saving and probe is not None and (number % probe_every == 0 or number == steps):
@@ -270,7 +220,11 @@ def pretrain(
             bar.set_postfix({k: f"{row[k]:.2f}" for k in ("contrastive", "accuracy", "perplexity")})
         if saving:
             states = {name: part.state_dict() for name, part in parts.items()}
-            _save(checkpoint, states | {"step": number, "seconds": row["seconds"], "key": key}, curve, rows)
+            buffer = io.BytesIO()
+            torch.save(states | {"step": number, "seconds": row["seconds"], "key": key}, buffer)
+            table = pd.DataFrame(rows, columns=COLUMNS).to_csv(index=False, float_format="%.6g")
+            write_whole(curve, table.encode())  # first: rows beyond the checkpoint's step are left out when it is read
+            write_whole(checkpoint, buffer.getvalue())
     bar.close()
     save_backbone(model, out_dir)
     return model.eval()

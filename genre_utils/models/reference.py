@@ -54,8 +54,7 @@ def span_mask(
 ) -> torch.Tensor:
     """Part 2, what is hidden from the Transformer: bool (b, t).
 
-    Distinct starts are drawn until their spans would cover `fraction` of the frames if none overlapped; as
-    they do overlap, about half is masked with the paper's values.
+    Spans of `length` frames would cover `fraction` of all if none overlapped; with the paper's values, about half is.
     """
     mask = torch.zeros(clips, frames, dtype=torch.bool)
     spans = max(1, round(fraction * frames / length))
@@ -170,15 +169,8 @@ def contrastive_loss(
 ) -> torch.Tensor:
     """Part 4b, which of k + 1 codewords was hidden here? Equation 3 of the paper, summed over masked frames.
 
-    Parameters
-    ----------
-    predicted, targets : float tensors (b, t, d)
-        What the Transformer says, and the quantised latents.
-    mask : bool tensor (b, t)
-    negatives : int64 tensor (b, t, k)
-        Frames to take distractors from: indices into the flattened (b * t).
-    kappa : float
-        Temperature of the similarities.
+    `predicted` is what the Transformer says, `targets` the quantised latents, both float (b, t, d); `mask` is bool
+    (b, t); `negatives`, int64 (b, t, k), index the flattened (b * t); `kappa` is the temperature of the similarities.
     """
     true = targets[mask][:, None]  # (m, 1, d)
     false = targets.flatten(0, 1)[negatives[mask]]  # (m, k, d)
@@ -224,11 +216,7 @@ class ReferenceWav2Vec2(nn.Module):
     ) -> ReferenceOutput:
         """States, predictions and (with `mask` and `negatives`) the loss, summed over masked frames.
 
-        Parameters
-        ----------
-        waves : float tensor (b, n) at 16 kHz, zero mean and unit variance
-        mask : bool tensor (b, t), optional
-        negatives : int64 tensor (b, t, k), optional
+        `waves`: float (b, n) at 16 kHz, zero mean and unit variance; `mask`: bool (b, t); `negatives`: int64 (b, t, k).
         """
         latents = self.norm(self.encoder(waves))  # (b, t, c)
         x = self.project(latents)  # (b, t, h)

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import nn
 
 from genre_utils.errors import CheckpointError
 from genre_utils.models.cnn import GenreCNN
-from genre_utils.models.wav2vec import GenreWav2Vec, HeadClassifier
+from genre_utils.models.wav2vec import WEIGHTS, GenreWav2Vec, HeadClassifier, write_weights
+from genre_utils.paths import write_whole
 
-WEIGHTS, CONFIG = "model.safetensors", "config.json"
+CONFIG = "config.json"
 ARCHITECTURES = {cls.__name__: cls for cls in (GenreCNN, HeadClassifier, GenreWav2Vec)}
 
 
 def write_json(path: Path, content: dict) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    os.replace(partial, path)
+    write_whole(path, json.dumps(content, indent=1).encode())
 
 
 def read_json(path: Path) -> dict:
@@ -38,11 +36,7 @@ def save_model(model: nn.Module, folder: Path | str, meta: dict | None = None) -
     `meta` is anything JSON can hold: the genres, the window, the profile.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / "model.partial"
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    partial.write_bytes(save(weights))  # not save_file(): only its owner could read that file
-    os.replace(partial, folder / WEIGHTS)
+    write_weights(folder / WEIGHTS, model)
     about = {"architecture": type(model).__name__, "settings": model.settings, "meta": meta or {}}
     write_json(folder / CONFIG, about)
     return folder

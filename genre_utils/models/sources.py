@@ -8,15 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from huggingface_hub import errors, list_repo_files, snapshot_download, utils
 from transformers import AutoConfig, AutoModel, PreTrainedModel, Wav2Vec2ForPreTraining
 from transformers.utils import logging as library_logging
 
 from genre_utils.errors import CheckpointError
 from genre_utils.models.fairseq import load_fairseq
 from genre_utils.paths import package_data
-
-#: Names of weights a checkpoint may lack: only masking in training uses them.
-OPTIONAL_WEIGHTS = {"masked_spec_embed"}
 
 
 @contextmanager
@@ -43,7 +41,8 @@ def _from_pretrained(cls, folder: Path, **options) -> tuple[PreTrainedModel, lis
         model, info = cls.from_pretrained(
             folder, dtype=torch.float32, output_loading_info=True, local_files_only=True, **options
         )
-    return model, sorted(key for key in info["missing_keys"] if key.split(".")[-1] not in OPTIONAL_WEIGHTS)
+    # A checkpoint may lack the vector of masked frames: only masking in training uses it.
+    return model, sorted(key for key in info["missing_keys"] if key.split(".")[-1] != "masked_spec_embed")
 
 
 def _encoder(folder: Path, name: str) -> PreTrainedModel:
@@ -71,12 +70,9 @@ def _encoder(folder: Path, name: str) -> PreTrainedModel:
 
 def _cached(repo: str, revision: str | None) -> Path | None:
     """The complete copy of `repo` in the Hub's cache on this machine, or None."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
     try:
         folder = Path(snapshot_download(repo, revision=revision, local_files_only=True))
-    except LocalEntryNotFoundError:
+    except errors.LocalEntryNotFoundError:
         return None
     weights = [*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")]
     return folder if (folder / "config.json").is_file() and weights else None
@@ -85,11 +81,8 @@ def _cached(repo: str, revision: str | None) -> Path | None:
 def _hub_folder(repo: str, revision: str | None) -> Path:
     """Configuration and weights of a Hub model, from the cache or else downloaded with a progress bar.
 
-    What is in the Hub's cache is used without asking the Hub. A download that was cut is resumed by the next
-    call. If a repository holds safetensors, nothing else is downloaded.
+    A download that was cut is resumed by the next call. Of safetensors and older weights, only the former are fetched.
     """
-    from huggingface_hub import list_repo_files, snapshot_download, utils
-
     if (cached := _cached(repo, revision)) is not None:
         return cached
     where = repo + (f" at revision {revision}" if revision else "")
@@ -111,8 +104,6 @@ def _hub_folder(repo: str, revision: str | None) -> Path:
 
 def _refusal(error: Exception) -> str:
     """What an error of the Hub's client means for the reader."""
-    from huggingface_hub import errors
-
     if isinstance(error, errors.GatedRepoError):
         return "is gated: accept its terms on the Hub and log in with `hf auth login`"
     if isinstance(error, errors.RepositoryNotFoundError):  # the Hub answers 401 to strangers who ask for unknown names
@@ -141,7 +132,8 @@ def _locate(name: str, revision: str | None) -> Path:
     if re.fullmatch(r"[\w.-]+/[\w.-]+", name):
         return _hub_folder(name, revision)
     raise CheckpointError(
-        f"no backbone {name!r}: give 'shipped', a folder, a fairseq file (.pt), or a Hub name such as facebook/wav2vec2-base"
+        f"no backbone {name!r}: give 'shipped', a folder, a fairseq file (.pt), or a Hub name such as "
+        "facebook/wav2vec2-base"
     )
 
 
@@ -152,10 +144,7 @@ def load_encoder(name: str, revision: str | None = None) -> PreTrainedModel:
 
 
 def load_pretraining_model(name: str, revision: str | None = None) -> Wav2Vec2ForPreTraining | None:
-    """The wav2vec 2.0 that `name` means with its quantiser, in float32; None if it comes without one.
-
-    HuBERT, WavLM and data2vec-audio never had one, and not every checkpoint does.
-    """
+    """The wav2vec 2.0 that `name` means with its quantiser, in float32; None if it comes without one."""
     path = _locate(name, revision)
     if path.suffix == ".pt":
         return load_fairseq(path)

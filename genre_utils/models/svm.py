@@ -34,10 +34,7 @@ def probabilities(svm: Pipeline, features: np.ndarray, labels: np.ndarray, heard
 
 
 def save_svm(folder: Path | str, features: np.ndarray, labels: np.ndarray, *, C: float, gamma: float | str) -> Path:
-    """Write what the SVM is fitted to (`features` (m, 57), `labels` (m,)), and how.
-
-    Refitting takes milliseconds, and nothing has to be unpickled.
-    """
+    """Write what the SVM is fitted to (`features` (m, 57), `labels` (m,)), and how; :func:`load_svm` fits it again."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(folder / _FEATURES, features=features, labels=labels)
@@ -46,13 +43,7 @@ def save_svm(folder: Path | str, features: np.ndarray, labels: np.ndarray, *, C:
 
 
 def load_svm(folder: Path | str) -> CalibratedClassifierCV:
-    """The classifier that :func:`save_svm` described, fitted, with ``predict_proba``.
-
-    Raises
-    ------
-    CheckpointError
-        If a file is missing or damaged.
-    """
+    """The classifier that :func:`save_svm` described, fitted, with ``predict_proba``; or a CheckpointError."""
     folder = Path(folder)
     try:
         settings = json.loads((folder / _SETTINGS).read_text(encoding="utf-8"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
 import torch
@@ -15,9 +14,9 @@ from transformers import AutoConfig, AutoModel, PreTrainedModel, Wav2Vec2Config
 from genre_utils.errors import GenreError
 from genre_utils.identity import backbone_label
 from genre_utils.models import sources
-from genre_utils.paths import package_data
+from genre_utils.paths import package_data, write_whole
 
-RATE_HZ = 16_000
+WEIGHTS = "model.safetensors"
 HEADS = ("linear", "mlp", "weighted", "study")
 POOLINGS = ("mean", "mean+std")
 
@@ -28,71 +27,43 @@ def small_config(**changes) -> Wav2Vec2Config:
     The strides are those of wav2vec 2.0 (one frame per 320 samples, that is 20 ms at 16 kHz); widths and
     depth are cut until two CPU cores can train it. Positional convolution: 32 frames (0.64 s) instead of 128,
     because that layer is slower than a whole Transformer block here. Dropout is zero: drawing its random
-    numbers took a fifth of a training step, and the model sees each excerpt only a few times.
-
-    Parameters
-    ----------
-    **changes
-        Any argument of :class:`transformers.Wav2Vec2Config`, to override.
+    numbers took a fifth of a training step, and the model sees each excerpt only a few times. `changes` are arguments
+    of :class:`transformers.Wav2Vec2Config`, to override these.
     """
     small = {
-        "conv_dim": (64, 64, 64, 128, 128, 128, 128),
-        "conv_kernel": (10, 3, 3, 3, 3, 2, 2),
-        "conv_stride": (5, 2, 2, 2, 2, 2, 2),
-        "feat_extract_norm": "group",
-        "hidden_size": 192,
-        "num_hidden_layers": 4,
-        "num_attention_heads": 4,
-        "intermediate_size": 768,
-        "num_conv_pos_embeddings": 32,
-        "num_conv_pos_embedding_groups": 16,
-        "num_codevectors_per_group": 64,
-        "num_codevector_groups": 2,
-        "codevector_dim": 64,
-        "proj_codevector_dim": 64,
-        "num_negatives": 40,
-        "hidden_dropout": 0.0,
-        "attention_dropout": 0.0,
-        "activation_dropout": 0.0,
-        "feat_proj_dropout": 0.0,
-        "feat_quantizer_dropout": 0.0,
-        "final_dropout": 0.0,
-        "layerdrop": 0.0,
-        "pad_token_id": 0,
-        "bos_token_id": None,
-        "eos_token_id": None,
-    }
+        "conv_dim": (64, 64, 64, 128, 128, 128, 128), "conv_kernel": (10, 3, 3, 3, 3, 2, 2),
+        "conv_stride": (5, 2, 2, 2, 2, 2, 2), "feat_extract_norm": "group", "hidden_size": 192, "num_hidden_layers": 4,
+        "num_attention_heads": 4, "intermediate_size": 768, "num_conv_pos_embeddings": 32,
+        "num_conv_pos_embedding_groups": 16, "num_codevectors_per_group": 64, "num_codevector_groups": 2,
+        "codevector_dim": 64, "proj_codevector_dim": 64, "num_negatives": 40, "hidden_dropout": 0.0,
+        "attention_dropout": 0.0, "activation_dropout": 0.0, "feat_proj_dropout": 0.0, "feat_quantizer_dropout": 0.0,
+        "final_dropout": 0.0, "layerdrop": 0.0, "pad_token_id": 0, "bos_token_id": None, "eos_token_id": None,
+    }  # fmt: skip
     return Wav2Vec2Config(**(small | changes))
 
 
 def save_backbone(model: PreTrainedModel, folder: Path | str) -> Path:
-    """Write ``model.safetensors`` and ``config.json`` (what ``from_pretrained`` reads), the weights
-    in one move."""
+    """Write ``model.safetensors`` (whole or not at all) and ``config.json``: what ``from_pretrained`` reads."""
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     model.config.architectures = [type(model).__name__]
     model.config.save_pretrained(folder)
-    partial = folder / "model.partial"
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    # Not save_file(): it leaves a file that only its owner can read.
-    partial.write_bytes(save(weights, metadata={"format": "pt"}))
-    os.replace(partial, folder / "model.safetensors")
+    write_weights(folder / WEIGHTS, model, {"format": "pt"})
     return folder
 
 
-class Backbone(nn.Module):
-    """A raw-audio encoder of the library (wav2vec 2.0, HuBERT, WavLM ...) that takes plain 16 kHz waveforms.
+def write_weights(path: Path, model: nn.Module, metadata: dict | None = None) -> None:
+    """Write the weights of `model` as safetensors, whole or not at all."""
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    write_whole(path, save(weights, metadata))  # not save_file(): only its owner could read that file
 
-    Attributes
-    ----------
-    model : transformers.PreTrainedModel
-    name : str
-        Where the weights came from.
-    rate_hz : int
-        16,000: the rate these models were trained at.
+
+class Backbone(nn.Module):
+    """A raw-audio encoder of the library (wav2vec 2.0, HuBERT, WavLM ...), with a name that says where it came from.
+
+    It takes plain waveforms at `rate_hz`, the rate that these models were trained at.
     """
 
-    rate_hz = RATE_HZ
+    rate_hz = 16_000
 
     def __init__(self, model: PreTrainedModel, name: str):
         super().__init__()
@@ -122,22 +93,13 @@ class Backbone(nn.Module):
         return int(self.model._get_feat_extract_output_lengths(samples))
 
     def hidden_states(self, waves: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """States of every layer.
+        """States of every layer: ``num_layers + 1`` float tensors (b, frames, hidden_size).
 
-        Parameters
-        ----------
-        waves : float tensor (b, samples) at 16 kHz
-            Any scale: each excerpt is brought to zero mean and unit variance, as in pre-training.
-
-        Returns
-        -------
-        tuple of float tensors (b, frames, hidden_size)
-            ``num_layers + 1`` of them.
+        `waves`, float (b, samples) at 16 kHz, may have any scale: each excerpt is brought to zero mean and unit
+        variance, as in pre-training.
         """
         if waves.shape[-1] < 2 or self.num_frames(waves.shape[-1]) < 1:
-            raise GenreError(
-                f"an excerpt of {waves.shape[-1]} samples is too short for {self.name}: give it 0.1 s"
-            )
+            raise GenreError(f"an excerpt of {waves.shape[-1]} samples is too short for {self.name}: give it 0.1 s")
         waves = waves - waves.mean(dim=-1, keepdim=True)
         waves = waves / (waves.var(dim=-1, keepdim=True, unbiased=False) + 1e-7).sqrt()
         out = self.model(waves, output_hidden_states=True)
@@ -168,19 +130,12 @@ def load_backbone(name: str = "shipped", revision: str | None = None, seed: int 
     """
     if name == "random":
         return random_backbone(seed or 0)
-    model = sources.load_encoder(name, revision)
-    return Backbone(model, backbone_label(name, revision)).eval()
+    return Backbone(sources.load_encoder(name, revision), backbone_label(name, revision)).eval()
 
 
 def random_backbone(seed: int, like: Backbone | None = None) -> Backbone:
-    """The shipped backbone's network (or that of `like`) with weights drawn from `seed`: the honest
-    control."""
-    if like is not None:
-        config = like.model.config
-    elif (package_data("backbone") / "config.json").is_file():
-        config = AutoConfig.from_pretrained(package_data("backbone"))
-    else:
-        config = small_config()
+    """The shipped backbone's network (or that of `like`) with weights drawn from `seed`: the honest control."""
+    config = like.model.config if like else AutoConfig.from_pretrained(package_data("backbone"))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = AutoModel.from_config(config)
@@ -220,32 +175,23 @@ class GenreHead(nn.Module):
     """
 
     def __init__(
-        self,
-        layers: int,
-        features: int,
-        n_genres: int = 10,
-        head: str = "linear",
-        pooling: str = "mean+std",
-        layer: int = -1,
-        dropout: float = 0.2,
-    ):
+        self, layers: int, features: int, n_genres: int = 10, head: str = "linear", pooling: str = "mean+std",
+        layer: int = -1, dropout: float = 0.2,
+    ):  # fmt: skip
         super().__init__()
         if head not in HEADS or pooling not in POOLINGS:
-            raise GenreError(
-                f"head is one of {HEADS} and pooling one of {POOLINGS}, not {head!r} and {pooling!r}"
-            )
+            raise GenreError(f"head is one of {HEADS} and pooling one of {POOLINGS}, not {head!r} and {pooling!r}")
         self.layer, self.used = layer, features if pooling == "mean+std" and head != "study" else features // 2
         self.norm = nn.Identity() if head == "study" else nn.BatchNorm1d(layers * features, affine=False)
         self.weights = nn.Parameter(torch.zeros(layers)) if head == "weighted" else None
+        width = 256 if head == "mlp" else self.used
         if head == "mlp":
-            self.classify = nn.Sequential(
-                nn.Linear(self.used, 256), nn.ReLU(), nn.Dropout(dropout), nn.Linear(256, n_genres)
-            )
+            first = [nn.Linear(self.used, width), nn.ReLU(), nn.Dropout(dropout)]
         elif head == "study":
-            width = self.used
-            self.classify = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, n_genres))
+            first = [nn.Linear(self.used, width), nn.GELU()]
         else:
-            self.classify = nn.Sequential(nn.Dropout(dropout), nn.Linear(self.used, n_genres))
+            first = [nn.Dropout(dropout)]
+        self.classify = nn.Sequential(*first, nn.Linear(width, n_genres))
 
     @property
     def layer_weights(self) -> torch.Tensor | None:
@@ -266,49 +212,23 @@ def _output(logits: torch.Tensor, labels: torch.Tensor | None) -> dict[str, torc
 
 
 class HeadClassifier(nn.Module):
-    """A genre head alone, on pooled states that were computed once
-    (:func:`genre_utils.features.frozen_states`).
-
-    Parameters are those of :class:`GenreHead`.
-    """
+    """A :class:`GenreHead` alone, on states that were pooled once (:func:`genre_utils.features.frozen_states`)."""
 
     def __init__(self, layers: int, features: int, n_genres: int = 10, head: str = "linear", **options):
         super().__init__()
-        self.settings = {
-            "layers": layers,
-            "features": features,
-            "n_genres": n_genres,
-            "head": head,
-            **options,
-        }
+        self.settings = {"layers": layers, "features": features, "n_genres": n_genres, "head": head, **options}
         self.head = GenreHead(**self.settings)
 
-    def forward(
-        self, input_values: torch.Tensor, labels: torch.Tensor | None = None
-    ) -> dict[str, torch.Tensor]:
-        """`input_values`: pooled states (b, layers, features); returns ``logits`` and, with labels,
-        ``loss``."""
+    def forward(self, input_values: torch.Tensor, labels: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+        """`input_values`: pooled states (b, layers, features); returns ``logits`` and, with labels, ``loss``."""
         return _output(self.head(input_values), labels)
 
 
 class GenreWav2Vec(nn.Module):
-    """A backbone, pooling over time, and a genre head; any part of the backbone can be frozen.
-
-    Parameters
-    ----------
-    backbone : Backbone
-    n_genres : int
-    head, pooling, **options
-        As in :class:`GenreHead`.
-    """
+    """A backbone, pooling over time, and a :class:`GenreHead`; any part of the backbone can be frozen."""
 
     def __init__(
-        self,
-        backbone: Backbone,
-        n_genres: int = 10,
-        head: str = "linear",
-        pooling: str = "mean+std",
-        **options,
+        self, backbone: Backbone, n_genres: int = 10, head: str = "linear", pooling: str = "mean+std", **options
     ):
         super().__init__()
         self.options = {"n_genres": n_genres, "head": head, "pooling": pooling, **options}
@@ -355,9 +275,7 @@ class GenreWav2Vec(nn.Module):
             module.eval()
         return self
 
-    def forward(
-        self, input_values: torch.Tensor, labels: torch.Tensor | None = None
-    ) -> dict[str, torch.Tensor]:
+    def forward(self, input_values: torch.Tensor, labels: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
         """`input_values`: waveforms (b, samples) at 16 kHz; returns ``logits`` and, with labels, ``loss``."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.backbone not in self._frozen):
             states = self.backbone.hidden_states(input_values)
@@ -366,8 +284,5 @@ class GenreWav2Vec(nn.Module):
 
 def trainable_parameters(model: nn.Module) -> dict[str, int]:
     """Trainable parameters of each part of `model` (its direct children), and their ``total``."""
-    counts = {
-        name: sum(p.numel() for p in part.parameters() if p.requires_grad)
-        for name, part in model.named_children()
-    }
-    return counts | {"total": sum(p.numel() for p in model.parameters() if p.requires_grad)}
+    parts = dict(model.named_children()) | {"total": model}
+    return {name: sum(p.numel() for p in part.parameters() if p.requires_grad) for name, part in parts.items()}

@@ -1,4 +1,5 @@
 """Figures of sound and of features: waveforms, mel-spectrograms, spectra, scores along time, clip statistics, maps."""
+# ruff: noqa: I001 (several names a line)
 
 from __future__ import annotations
 
@@ -12,18 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy.signal import welch
 
+from genre_utils.features import MelSettings, mel_db
 from genre_utils.plots.style import (
-    BLUE,
-    GENRE_COLOURS,
-    GENRE_MARKERS,
-    GREY,
-    ORANGE,
-    RED,
-    SEQUENTIAL,
-    describe,
-    figure_function,
-    new_figure,
-)
+    BLUE, GENRE_COLOURS, GENRE_MARKERS, GREY, ORANGE, RED, SEQUENTIAL, described, new_figure,
+)  # fmt: skip
 from genre_utils.profiles import GENRES
 
 
@@ -37,17 +30,13 @@ def draw_mel(ax: Axes, mel: np.ndarray, rate_hz: int, hop_length: int = 512, **o
 
 
 def _mel_db(wave: np.ndarray, rate_hz: int) -> np.ndarray:
-    from genre_utils.features import MelSettings, mel_db
-
     return mel_db(np.asarray(wave, dtype=np.float32), MelSettings(rate_hz=rate_hz))
 
 
-@figure_function
 def waveform_and_mel(sounds: Mapping[str, np.ndarray], rate_hz: int) -> tuple[Figure, np.ndarray]:
     """Each wave above its mel-spectrogram, on one time axis; several waves stand side by side: name -> (n,)."""
-    fig, axes = new_figure(
-        4.2, rows=2, columns=len(sounds), sharex=True, sharey="row", height_ratios=(1, 2), squeeze=False
-    )
+    shared = {"sharex": True, "sharey": "row", "squeeze": False}
+    fig, axes = new_figure(4.2, rows=2, columns=len(sounds), height_ratios=(1, 2), **shared)
     for (name, wave), (upper, lower) in zip(sounds.items(), axes.T, strict=True):
         librosa.display.waveshow(np.asarray(wave), sr=rate_hz, ax=upper, axis="s", color=BLUE)
         upper.set(xlabel="", ylabel="amplitude", title=name)
@@ -56,15 +45,10 @@ def waveform_and_mel(sounds: Mapping[str, np.ndarray], rate_hz: int) -> tuple[Fi
     for ax in axes.flat:
         ax.label_outer()
     seconds = max(len(wave) for wave in sounds.values()) / rate_hz
-    describe(
-        fig,
-        f"Waveform of {' and, beside it, of '.join(sounds)} over {seconds:.1f} seconds, and below it the "
-        f"mel-spectrogram from 0 to {rate_hz // 2} hertz.",
-    )
-    return fig, axes
+    return described(fig, axes, f"Waveform of {' and, beside it, of '.join(sounds)} over {seconds:.1f} seconds, and "
+                     f"below it the mel-spectrogram from 0 to {rate_hz // 2} hertz.")  # fmt: skip
 
 
-@figure_function
 def mel_filters(bank: np.ndarray, rate_hz: int) -> tuple[Figure, Axes]:
     """Every eighth filter of a mel filter bank, shape (bands, bins), over frequency, each scaled to 1."""
     hz = np.linspace(0, rate_hz / 2, bank.shape[1])
@@ -74,15 +58,10 @@ def mel_filters(bank: np.ndarray, rate_hz: int) -> tuple[Figure, Axes]:
         ax.plot(hz, row / row.max(), color=(BLUE, ORANGE)[i % 2], linewidth=1.2)
     ax.set(xlabel="frequency (Hz)", ylabel="weight (scaled)", xlim=(0, rate_hz / 2), ylim=(0, 1.05))
     widths = [np.ptp(hz[row > 0]) for row in shown]
-    describe(
-        fig,
-        f"{len(shown)} of {len(bank)} triangular mel filters: the lowest shown is about {widths[0]:.0f} hertz wide, "
-        f"the highest {widths[-1]:.0f} hertz.",
-    )
-    return fig, ax
+    return described(fig, ax, f"{len(shown)} of {len(bank)} triangular mel filters: the lowest shown is about "
+                     f"{widths[0]:.0f} hertz wide, the highest {widths[-1]:.0f} hertz.")  # fmt: skip
 
 
-@figure_function
 def mel_gallery(
     mels: Mapping[str, np.ndarray], rate_hz: int, hop_length: int = 512, columns: int = 2
 ) -> tuple[Figure, np.ndarray]:
@@ -100,16 +79,12 @@ def mel_gallery(
     fig.supxlabel("time (s)", fontsize=10)
     fig.supylabel("frequency (Hz)", fontsize=10)
     seconds = max(mel.shape[1] for mel in mels.values()) * hop_length / rate_hz
-    describe(fig, f"Mel-spectrogram, {seconds:.1f} seconds and 0 to {rate_hz // 2} hertz: {', '.join(mels)}.")
-    return fig, axes
+    sentence = f"Mel-spectrogram, {seconds:.1f} seconds and 0 to {rate_hz // 2} hertz: {', '.join(mels)}."
+    return described(fig, axes, sentence)
 
 
-@figure_function
 def spectra(waves: Mapping[str, tuple[np.ndarray, int]]) -> tuple[Figure, Axes]:
-    """Average spectra of up to three waves on one hertz axis: name -> (wave, rate_hz).
-
-    A dotted line marks where the lowest rate ends, at half its samples a second.
-    """
+    """Average spectra of up to three waves on one hertz axis, name -> (wave, rate_hz); dotted: the lowest's end."""
     fig, ax = new_figure(3.0)
     for (name, (wave, rate_hz)), hue, dash in zip(waves.items(), (BLUE, RED, ORANGE), ("-", "--", ":"), strict=False):
         hz, power = welch(wave, rate_hz, nperseg=min(4096, len(wave)))
@@ -122,16 +97,11 @@ def spectra(waves: Mapping[str, tuple[np.ndarray, int]]) -> tuple[Figure, Axes]:
     ax.set(xlabel="frequency (Hz)", ylabel="level (dB)", xlim=(0, None))
     ax.legend()
     limits = ", ".join(f"{name} up to {rate_hz // 2} hertz" for name, (_, rate_hz) in waves.items())
-    describe(fig, f"Average spectra: {limits}.")
-    return fig, ax
+    return described(fig, ax, f"Average spectra: {limits}.")
 
 
-@figure_function
 def wrong_rate(wave: np.ndarray, rate_hz: int = 22_050, assumed_hz: int = 16_000) -> tuple[Figure, np.ndarray]:
-    """What a model hears that is told the wrong rate: the same samples, slower and lower.
-
-    Left as recorded, right as understood.
-    """
+    """What a model hears that is told the wrong rate, on the right: the same samples, slower and lower."""
     spectrum = librosa.power_to_db(np.abs(librosa.stft(np.asarray(wave), n_fft=1024, hop_length=256)) ** 2, ref=np.max)
     fig, axes = new_figure(3.0, columns=2, sharey=True)
     seconds, stretched_s = len(wave) / rate_hz, len(wave) / assumed_hz
@@ -139,15 +109,11 @@ def wrong_rate(wave: np.ndarray, rate_hz: int = 22_050, assumed_hz: int = 16_000
         draw_mel(ax, spectrum, rate, hop_length=256, y_axis="linear", vmin=-70)
         ax.set(xlim=(0, stretched_s), ylim=(0, rate_hz / 2), title=f"{name}: {rate} Hz")
         ax.label_outer()
-    describe(
-        fig,
-        f"The same samples read at {rate_hz} and at {assumed_hz} hertz: at the wrong rate {seconds:.1f} seconds "
-        f"last {stretched_s:.1f} seconds and every frequency is {rate_hz / assumed_hz:.2f} times lower.",
-    )
-    return fig, axes
+    return described(fig, axes, f"The same samples read at {rate_hz} and at {assumed_hz} hertz: at the wrong rate "
+                     f"{seconds:.1f} seconds last {stretched_s:.1f} seconds and every frequency is "
+                     f"{rate_hz / assumed_hz:.2f} times lower.")  # fmt: skip
 
 
-@figure_function
 def statistics_by_genre(values: np.ndarray, genres: Sequence[str], name: str, unit: str) -> tuple[Figure, Axes]:
     """One feature, shape (n,), as a violin for each genre with every clip as a dot."""
     values, genres = np.asarray(values), np.asarray(genres)
@@ -159,15 +125,10 @@ def statistics_by_genre(values: np.ndarray, genres: Sequence[str], name: str, un
     ax.set(xlabel=f"{name} ({unit})", ylabel="")
     medians = {g: np.median(values[genres == g]) for g in present}
     least, most = min(medians, key=medians.get), max(medians, key=medians.get)
-    describe(
-        fig,
-        f"Distribution of {name} by genre: the median is lowest for {least} ({medians[least]:.3g} {unit}) and "
-        f"highest for {most} ({medians[most]:.3g} {unit}).",
-    )
-    return fig, ax
+    return described(fig, ax, f"Distribution of {name} by genre: the median is lowest for {least} "
+                     f"({medians[least]:.3g} {unit}) and highest for {most} ({medians[most]:.3g} {unit}).")  # fmt: skip
 
 
-@figure_function
 def feature_map(points: np.ndarray, genres: Sequence[str], title: str = "") -> tuple[Figure, Axes]:
     """Clips as points, shape (n, 2), coloured and shaped by genre: PCA of statistics or of embeddings."""
     fig, ax = new_figure(4.4)
@@ -179,11 +140,10 @@ def feature_map(points: np.ndarray, genres: Sequence[str], title: str = "") -> t
     )  # fmt: skip
     ax.set(xlabel="component 1", ylabel="component 2", title=title)
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), handletextpad=0.2)
-    describe(fig, f"Map {title} of {len(x)} clips in two dimensions, coloured by genre ({', '.join(present)}).")
-    return fig, ax
+    named = ", ".join(present)
+    return described(fig, ax, f"Map {title} of {len(x)} clips in two dimensions, coloured by genre ({named}).")
 
 
-@figure_function
 def similarity_histogram(values: np.ndarray, threshold: float, known: np.ndarray, name: str) -> tuple[Figure, Axes]:
     """Similarity of pairs of clips, shape (pairs,), the threshold, and the pairs known to be replicas."""
     fig, ax = new_figure(2.9)
@@ -195,15 +155,10 @@ def similarity_histogram(values: np.ndarray, threshold: float, known: np.ndarray
     ax.yaxis.set_major_formatter("{x:,g}")
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
     found = int((values >= threshold).sum())
-    describe(
-        fig,
-        f"Histogram of the {name} of {len(values)} pairs of clips: {found} lie at or above the threshold "
-        f"{threshold:.2f}.",
-    )
-    return fig, ax
+    return described(fig, ax, f"Histogram of the {name} of {len(values)} pairs of clips: {found} lie at or above the "
+                     f"threshold {threshold:.2f}.")  # fmt: skip
 
 
-@figure_function
 def scores_over_time(
     wave: np.ndarray, rate_hz: int, probabilities: np.ndarray, times_s: np.ndarray, genres: Sequence[str] = GENRES,
     truth: str = "",
@@ -232,10 +187,7 @@ def scores_over_time(
     seconds = len(wave) / rate_hz
     axes[1].set(xlabel="time (s)", ylabel="score", ylim=(0, 1.02), xlim=(0, seconds))
     fig.legend(loc="outside upper center", ncols=4, handletextpad=0.4, columnspacing=1.2)
-    describe(
-        fig,
-        f"Mel-spectrogram of {seconds:.1f} seconds from 0 to {rate_hz // 2} hertz, and below it, on the same time "
-        f"axis, the class scores: {genres[int(mean.argmax())]} has the highest mean score, {mean.max():.2f}"
-        + (f"; it is labelled {truth}." if truth else "."),
-    )
-    return fig, axes
+    labelled = f"; it is labelled {truth}" if truth else ""
+    return described(fig, axes, f"Mel-spectrogram of {seconds:.1f} seconds from 0 to {rate_hz // 2} hertz, and below "
+                     f"it, on the same time axis, the class scores: {genres[int(mean.argmax())]} has the highest mean "
+                     f"score, {mean.max():.2f}{labelled}.")  # fmt: skip

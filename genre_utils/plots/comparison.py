@@ -1,4 +1,5 @@
 """Figures that compare approaches and splits: intervals, confusions, paired tests, cost, luck, leaks."""
+# ruff: noqa: I001 (several names a line)
 
 from __future__ import annotations
 
@@ -12,19 +13,8 @@ from matplotlib.figure import Figure
 
 from genre_utils.evaluation import Interval, wilson
 from genre_utils.plots.style import (
-    APPROACH_MARKERS,
-    BLUE,
-    GREY,
-    ORANGE,
-    RED,
-    colour,
-    describe,
-    errors,
-    figure_function,
-    label,
-    new_figure,
-    percent_axis,
-)
+    APPROACH_MARKERS, BLUE, GREY, ORANGE, RED, colour, described, errors, label, new_figure, percent_axis,
+)  # fmt: skip
 from genre_utils.profiles import GENRES
 
 #: One line of a forest plot: the text on the axis, the approach that gives the colour, the figure.
@@ -44,18 +34,12 @@ def _forest(rows: Sequence[Row], inches_a_row: float, scale: float = 1) -> tuple
     return fig, ax
 
 
-@figure_function
 def accuracy_intervals(
     rows: Sequence[Row], repeats: Mapping[str, Sequence[float]] | None = None
 ) -> tuple[Figure, Axes]:
     """A forest plot: one line a result, its accuracy and 95 % interval, and chance among ten genres.
 
-    Parameters
-    ----------
-    rows : sequence of (text, approach, interval)
-        `text` is what stands on the axis ("study, n = 100"), `approach` gives the colour.
-    repeats : mapping, optional
-        Text -> accuracies of single seeds or splits, drawn as dots below the line.
+    `repeats` maps the text of a row to accuracies of single seeds or splits, drawn as dots below the line.
     """
     repeats = repeats or {}
     fig, ax = _forest(rows, 0.42 if not repeats else 0.6)
@@ -72,22 +56,16 @@ def accuracy_intervals(
     ax.axvline(0.1, color=GREY, linestyle=":")
     ax.annotate("chance", (0.1, -0.75), xytext=(4, 0), textcoords="offset points", va="top", fontsize=9)
     ax.set_xlabel("accuracy, with 95 % interval" + ("; a dot for each repeat" if repeats else ""))
-    describe(fig, f"Accuracy with 95 % intervals: {'; '.join(told)}.")
-    return fig, ax
+    return described(fig, ax, f"Accuracy with 95 % intervals: {'; '.join(told)}.")
 
 
-@figure_function
 def lead_intervals(rows: Sequence[Row], name: str) -> tuple[Figure, Axes]:
-    """A forest plot of differences, given as fractions and drawn in points (hundredths).
-
-    Markers are filled where the interval excludes zero, open where it does not.
-    """
+    """A forest plot of differences, given as fractions and drawn in points (hundredths)."""
     fig, ax = _forest(rows, 0.36, scale=100)
     ax.axvline(0, color=GREY, linestyle=":")
     ax.set_xlabel(name)
     told = (f"{text} {100 * gap.value:+.1f} [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]" for text, _, gap in rows)
-    describe(fig, f"{name.capitalize()}: {'; '.join(told)}.")
-    return fig, ax
+    return described(fig, ax, f"{name.capitalize()}: {'; '.join(told)}.")
 
 
 def _worst(matrix: np.ndarray, genres: Sequence[str]) -> str:
@@ -98,12 +76,8 @@ def _worst(matrix: np.ndarray, genres: Sequence[str]) -> str:
     return f"most often {genres[row]} taken for {genres[column]} ({int(wrong[row, column])} times)"
 
 
-@figure_function
 def confusion(matrices: Mapping[str, np.ndarray], genres: Sequence[str] = GENRES) -> tuple[Figure, np.ndarray]:
-    """Confusion matrices, two to a row: approach -> counts, shape (k, k), rows true.
-
-    Colours show the share of each row.
-    """
+    """Confusion matrices, two to a row: approach -> counts, shape (k, k), rows true; colours: share of the row."""
     columns = min(2, len(matrices))
     rows = -(-len(matrices) // columns)
     size = {"height_in": 3.9 * rows, "width_in": 6.5} if columns == 2 else {"height_in": 4.6, "width_in": 4.6}
@@ -120,16 +94,11 @@ def confusion(matrices: Mapping[str, np.ndarray], genres: Sequence[str] = GENRES
         ax.tick_params(axis="x", rotation=90)
         ax.set(title=label(name), xlabel="predicted", ylabel="true" if ax in axes[:, 0] else "")
         told.append(f"{label(name)} {np.trace(matrix)} of {matrix.sum()} clips right, {_worst(matrix, genres)}")
-    describe(fig, f"Confusion matrix: {'; '.join(told)}.")
-    return fig, axes
+    return described(fig, axes, f"Confusion matrix: {'; '.join(told)}.")
 
 
-@figure_function
 def per_genre_bars(tables: Mapping[str, pd.DataFrame]) -> tuple[Figure, Axes]:
-    """F1 of each genre with its interval, one bar an approach.
-
-    `tables` maps an approach to the table of :func:`genre_utils.evaluation.per_genre`.
-    """
+    """F1 of each genre with its interval: approach -> table of :func:`genre_utils.evaluation.per_genre`."""
     by_genre = {label(approach): table.set_index("genre") for approach, table in tables.items()}
     f1 = pd.DataFrame({name: table["f1"] for name, table in by_genre.items()})
     fig, ax = new_figure(0.16 * len(f1) * max(2, len(tables)) + 1.1)
@@ -138,16 +107,14 @@ def per_genre_bars(tables: Mapping[str, pd.DataFrame]) -> tuple[Figure, Axes]:
         color=[colour(approach) for approach in tables], width=0.8, capsize=2, error_kw={"elinewidth": 1},
     )  # fmt: skip
     ax.invert_yaxis()
-    ax.set(xlabel="F1, with 95 % interval", ylabel="", xlim=(0, 1))
+    ax.set(xlabel="F1, with 95 % interval", ylabel="", xlim=(0, 1), axisbelow=True)
     ax.grid(axis="x")
-    ax.set_axisbelow(True)
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(tables))
     told = [
         f"{name} best on {scores.idxmax()} ({scores.max():.2f}), worst on {scores.idxmin()} ({scores.min():.2f})"
         for name, scores in f1.items()
     ]
-    describe(fig, f"F1 by genre with 95 % intervals: {'; '.join(told)}.")
-    return fig, ax
+    return described(fig, ax, f"F1 by genre with 95 % intervals: {'; '.join(told)}.")
 
 
 #: What a test clip can have in training, closest first: key of :func:`genre_utils.splits.leakage` -> its name.
@@ -159,12 +126,8 @@ _RELATIVES = {
 }
 
 
-@figure_function
 def leakage_bars(leakage: Mapping[str, Mapping[str, int]]) -> tuple[Figure, Axes]:
-    """How many test clips of each split have a relative in training; relatives that no split has are left out.
-
-    `leakage` maps the name of a split to what :func:`genre_utils.splits.leakage` counts.
-    """
+    """How many test clips have a relative in training: split -> counts of :func:`genre_utils.splits.leakage`."""
     counts = pd.DataFrame(leakage).T
     kinds = {key: name for key, name in _RELATIVES.items() if counts[key].any()}
     fig, ax = new_figure(0.65 * len(counts) + 1.5)
@@ -179,11 +142,9 @@ def leakage_bars(leakage: Mapping[str, Mapping[str, int]]) -> tuple[Figure, Axes
         f"{split}: " + ", ".join(f"{row[key]} of {row['n_test']} {name}" for key, name in kinds.items())
         for split, row in leakage.items()
     ]
-    describe(fig, f"Test clips that leak into training, by split. {'; '.join(told)}.")
-    return fig, ax
+    return described(fig, ax, f"Test clips that leak into training, by split. {'; '.join(told)}.")
 
 
-@figure_function
 def cost_accuracy(costs_s: Mapping[str, float], scores: Mapping[str, Interval]) -> tuple[Figure, Axes]:
     """What an accuracy cost: approach -> seconds and approach -> interval."""
     fig, ax = new_figure(3.0)
@@ -198,21 +159,13 @@ def cost_accuracy(costs_s: Mapping[str, float], scores: Mapping[str, Interval]) 
     percent_axis(ax)
     ax.set(xlabel="recorded time (s, log scale)", ylabel="accuracy")
     told = [f"{label(a)} {score} for {costs_s[a]:,.1f} s" for a, score in scores.items()]
-    describe(fig, f"Accuracy against cost: {'; '.join(told)}.")
-    return fig, ax
+    return described(fig, ax, f"Accuracy against cost: {'; '.join(told)}.")
 
 
 def interval_slider(scores: Mapping[str, tuple[str, float]], sizes: Sequence[int], start: int = 100):
-    """Interactive: drag the number of test clips and see Wilson's interval move (plotly figure).
+    """Interactive: drag the number of test clips (one of `sizes`) and see Wilson's interval move, without a kernel.
 
-    Every position is computed here: the chart needs no kernel and no network.
-
-    Parameters
-    ----------
-    scores : mapping
-        Text on the axis -> (approach, accuracy as a fraction).
-    sizes : sequence of int
-        Numbers of test clips the slider stops at; `start` is where it stands at first.
+    `scores` maps the text on the axis to (approach, accuracy as a fraction); the result is a plotly figure.
     """
     import plotly.graph_objects as go
 
@@ -227,8 +180,7 @@ def interval_slider(scores: Mapping[str, tuple[str, float]], sizes: Sequence[int
 
     colours = [colour(approach) for approach, _ in scores.values()]
     fig = go.Figure(go.Scatter(y=list(scores), mode="markers+text", textposition="top center", hoverinfo="text+y"))
-    fig.update_traces(marker={"size": 13, "color": colours}, error_x={"thickness": 3, "width": 8})
-    fig.update_traces(at(start))
+    fig.update_traces(at(start) | {"marker": {"size": 13, "color": colours}, "error_x": {"thickness": 3, "width": 8}})
     steps = [
         {"label": str(n), "method": "restyle", "args": [{key: [values] for key, values in at(n).items()}, [0]]}
         for n in sizes

@@ -13,7 +13,6 @@ import json
 import sys
 from collections.abc import Sequence
 
-import matplotlib
 import numpy as np
 from IPython.display import HTML, display
 from matplotlib.figure import Figure
@@ -21,28 +20,23 @@ from PIL import Image, features
 
 from genre_utils.audio import encode_mp3
 from genre_utils.plots.audio import waveform_and_mel
-from genre_utils.plots.style import STYLE, alt_text
+from genre_utils.plots.style import alt_text
 
-#: Pixels per inch of the stored image; the page shows it at 100 to the inch, so phones and retina screens gain.
-DPI = 130
-_PAGE_DPI = 100
-
-_FIGURE = "margin:0.5em 0;max-width:100%"
-_CAPTION = "font-size:0.95em;margin:0.2em 0"
-
+#: Pixels per inch of the stored image, and of the page that shows it: phones and retina screens gain.
+DPI, _PAGE_DPI = 130, 100
+_FIGURE, _CAPTION = "margin:0.5em 0;max-width:100%", "font-size:0.95em;margin:0.2em 0"
 #: A PNG above this size holds a spectrogram, which WebP stores in half the space or less.
 _PNG_BYTES = 50_000
 
 
-def picture(fig: Figure, dpi: int = DPI) -> tuple[bytes, str]:
+def picture(fig: Figure) -> tuple[bytes, str]:
     """`fig` as a small image file, and its MIME type.
 
     Drawings become a PNG of at most 256 colours: a third of the usual size, and no visible difference.
     Spectrograms do not compress that way and become WebP, which every browser since 2020 shows.
     """
     raw = io.BytesIO()
-    with matplotlib.rc_context(STYLE):
-        fig.savefig(raw, format="png", dpi=dpi)
+    fig.savefig(raw, format="png", dpi=DPI)
     image = Image.open(raw).convert("RGB")
     drawing, photograph = io.BytesIO(), io.BytesIO()
     image.quantize(256, dither=Image.Dither.NONE).save(drawing, format="png", optimize=True)
@@ -56,14 +50,19 @@ def _data_uri(content: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
-def img_html(fig: Figure, alt: str | None = None, style: str = "") -> str:
-    """The bare ``<img>`` of `fig`, no wider than its place, with its alt text."""
+def _alt(fig: Figure, alt: str | None) -> str:
     alt = " ".join((alt or alt_text(fig)).split())
     if not alt:
         raise ValueError('this figure has no alt text: say in one sentence what it shows, show(fig, alt="...")')
+    return alt
+
+
+def img_html(fig: Figure, alt: str | None = None, style: str = "") -> str:
+    """The bare ``<img>`` of `fig`, no wider than its place, with its alt text."""
+    alt = html.escape(_alt(fig, alt))
     width = round(fig.get_figwidth() * _PAGE_DPI)
     return (
-        f'<img src="{_data_uri(*picture(fig))}" alt="{html.escape(alt)}" width="{width}" '
+        f'<img src="{_data_uri(*picture(fig))}" alt="{alt}" width="{width}" '
         f'style="max-width:100%;height:auto{style}">'
     )
 
@@ -76,33 +75,21 @@ def image_html(fig: Figure | tuple, alt: str | None = None, caption: str | None 
 
 
 def show(fig: Figure | tuple, alt: str | None = None, caption: str | None = None) -> None:
-    """Display a figure with its alt text.
+    """Display a figure, or what a figure function returns, with a visible `caption` below it.
 
-    Parameters
-    ----------
-    fig : Figure or (Figure, axes)
-        What a figure function returns.
-    alt : str, optional
-        One sentence for those who do not see the picture; by default the one the figure function wrote.
-    caption : str, optional
-        A visible line below the picture.
-
-    Raises
-    ------
-    ValueError
-        If there is no alt text.
+    `alt` is one sentence for those who do not see the picture, by default the figure function's own; a ValueError if
+    there is none.
     """
     content = image_html(fig, alt, caption)
     fig = fig[0] if isinstance(fig, tuple) else fig
     pyplot = sys.modules.get("matplotlib.pyplot")
     if pyplot is not None and getattr(fig, "number", None) is not None:
         pyplot.close(fig)  # the inline backend would show it again, without its alt text
-    text = " ".join((alt or alt_text(fig)).split())
-    display({"text/html": content, "text/plain": f"Figure: {text}"}, raw=True)
+    display({"text/html": content, "text/plain": f"Figure: {_alt(fig, alt)}"}, raw=True)
 
 
 def player_html(wave: np.ndarray, rate_hz: int, label: str, max_s: float = 5.0) -> str:
-    """HTML of one labelled audio player; see :func:`players`."""
+    """HTML of one audio player; see :func:`players`."""
     wave = np.asarray(wave, dtype=np.float32)
     if wave.ndim != 1 or not len(wave):
         raise ValueError(f"expected a mono wave of shape (n,), not {wave.shape}")
@@ -117,13 +104,9 @@ def player_html(wave: np.ndarray, rate_hz: int, label: str, max_s: float = 5.0) 
 
 
 def players(sounds: Sequence[tuple[np.ndarray, int, str]], max_s: float = 5.0) -> HTML:
-    """A row of labelled players, about 16 kB a second each or less; none starts by itself.
+    """A row of labelled players, at most 16 kB a second each; it wraps on a narrow screen, and none starts by itself.
 
-    Parameters
-    ----------
-    sounds : sequence of (wave, rate_hz, label)
-        Mono samples in [-1, 1], shape (n,), of which the first `max_s` seconds are kept; the label is shown
-        above the player and read by screen readers. On a narrow screen the row wraps.
+    `sounds` are (wave, rate_hz, label): mono samples in [-1, 1], shape (n,); the first `max_s` seconds are kept.
     """
     row = "".join(player_html(wave, rate_hz, label, max_s) for wave, rate_hz, label in sounds)
     return HTML(f'<div style="display:flex;flex-wrap:wrap;gap:0.5em 1em">{row}</div>')
@@ -139,28 +122,19 @@ def listen_and_look(wave: np.ndarray, rate_hz: int, label: str, max_s: float = 5
 def interactive(fig, name: str, alt: str) -> None:
     """Display a plotly figure that also works in the offline book.
 
-    Parameters
-    ----------
-    fig : plotly.graph_objects.Figure
-    name : str
-        Fixed id of its element: the output must not differ from run to run.
-    alt : str
-        One sentence that says what the chart shows; it stands below the chart as its description.
+    `name` is the fixed id of its element (the output must not differ from run to run); `alt`, one sentence that says
+    what the chart shows, stands below it.
     """
-    # Colab serves no _static folder; the book does (book.py copies plotly.min.js from the plotly package).
+    # Colab serves no _static folder; the book does (publish/pages.py copies plotly.min.js from the plotly package).
     source = "cdn" if "google.colab" in sys.modules else "../_static/plotly.min.js"
     fig.update_layout(template="plotly_white", font_size=13, margin={"l": 60, "r": 20, "t": 40, "b": 50})
     config = {"displaylogo": False, "responsive": True}
     chart = fig.to_html(full_html=False, include_plotlyjs=source, div_id=name, config=config)
-    described = (
-        f'<figure style="{_FIGURE}" aria-label="{html.escape(alt)}">{chart}'
-        f'<figcaption style="{_CAPTION}">{html.escape(alt)}</figcaption></figure>'
-    )
-    display(
-        {
-            "application/vnd.plotly.v1+json": json.loads(fig.to_json()) | {"config": config},
-            "text/html": described,
-            "text/plain": f"Figure: {alt}",
-        },
-        raw=True,
-    )
+    text = html.escape(alt)
+    caption = f'<figcaption style="{_CAPTION}">{text}</figcaption>'
+    bundle = {
+        "application/vnd.plotly.v1+json": json.loads(fig.to_json()) | {"config": config},
+        "text/html": f'<figure style="{_FIGURE}" aria-label="{text}">{chart}{caption}</figure>',
+        "text/plain": f"Figure: {alt}",
+    }
+    display(bundle, raw=True)

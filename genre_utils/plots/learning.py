@@ -1,4 +1,5 @@
 """Figures of training: curves over epochs, steps, layers and labels; what is frozen."""
+# ruff: noqa: I001 (several names a line)
 
 from __future__ import annotations
 
@@ -12,20 +13,8 @@ from matplotlib.ticker import MaxNLocator
 
 from genre_utils.evaluation import Interval
 from genre_utils.plots.style import (
-    APPROACH_MARKERS,
-    BLUE,
-    GREEN,
-    GREY,
-    LIGHT,
-    ORANGE,
-    colour,
-    describe,
-    errors,
-    figure_function,
-    label,
-    new_figure,
-    percent_axis,
-)
+    APPROACH_MARKERS, BLUE, GREEN, GREY, LIGHT, ORANGE, colour, described, errors, label, new_figure, percent_axis,
+)  # fmt: skip
 
 
 def _loss_and_share(losses: Mapping[str, pd.Series], share: pd.Series, hue: str) -> tuple[Figure, np.ndarray]:
@@ -40,16 +29,10 @@ def _loss_and_share(losses: Mapping[str, pd.Series], share: pd.Series, hue: str)
     return fig, axes
 
 
-@figure_function
 def learning_curves(history: Sequence[Mapping], best_epoch: int, approach: str) -> tuple[Figure, np.ndarray]:
-    """Losses and validation accuracy by epoch.
+    """Losses and validation accuracy by epoch; a line marks `best_epoch`, whose weights were kept.
 
-    Parameters
-    ----------
-    history : sequence of mappings
-        Rows with ``epoch, train_loss, val_loss, val_accuracy`` (a fraction); missing values are skipped.
-    best_epoch : int
-        Marked by a vertical line: the epoch whose weights were kept.
+    `history` has rows with ``epoch, train_loss, val_loss, val_accuracy`` (a fraction); missing values are skipped.
     """
     table = pd.DataFrame(history).set_index("epoch")
     accuracy, train = table["val_accuracy"].astype(float), table["train_loss"].dropna()
@@ -62,19 +45,15 @@ def learning_curves(history: Sequence[Mapping], best_epoch: int, approach: str) 
         ax.axvline(best_epoch, color=GREY, linewidth=1, linestyle="--")
     axes[0].legend()
     axes[1].set_title(f"dashed: epoch {best_epoch}, whose weights are used", fontsize=9)
-    describe(
-        fig,
-        f"Learning curves {label(approach)}: the training loss goes from {train.iloc[0]:.2f} to {train.iloc[-1]:.2f}, "
-        f"and the validation accuracy peaks at {100 * accuracy.max():.0f} % in epoch {accuracy.idxmax():.0f}.",
-    )
-    return fig, axes
+    return described(fig, axes, f"Learning curves {label(approach)}: the training loss goes from {train.iloc[0]:.2f} "
+                     f"to {train.iloc[-1]:.2f}, and the validation accuracy peaks at {100 * accuracy.max():.0f} % "
+                     f"in epoch {accuracy.idxmax():.0f}.")  # fmt: skip
 
 
-@figure_function
 def pretraining_curve(curve: pd.DataFrame, chance_loss: float) -> tuple[Figure, np.ndarray]:
-    """Contrastive loss, and how often the true code is picked, over optimiser steps.
+    """Contrastive loss (`chance_loss`: of guessing), and how often the true code is picked, over optimiser steps.
 
-    `curve` has the columns ``step, contrastive, accuracy``; `chance_loss` is that of guessing.
+    `curve` has the columns ``step, contrastive, accuracy``.
     """
     curve = curve.set_index("step")
     loss, accuracy = curve["contrastive"], curve["accuracy"]
@@ -84,15 +63,11 @@ def pretraining_curve(curve: pd.DataFrame, chance_loss: float) -> tuple[Figure, 
     axes[0].legend()
     axes[0].set_ylabel("contrastive loss (nats)")
     axes[1].set_ylabel("true code picked")
-    describe(
-        fig,
-        f"Pre-training: the contrastive loss goes from {loss.iloc[0]:.2f} to {loss.iloc[-1]:.2f} in "
-        f"{curve.index[-1]:,.0f} steps, and the true code is picked {100 * accuracy.iloc[-1]:.0f} % of the time.",
-    )
-    return fig, axes
+    return described(fig, axes, f"Pre-training: the contrastive loss goes from {loss.iloc[0]:.2f} to "
+                     f"{loss.iloc[-1]:.2f} in {curve.index[-1]:,.0f} steps, and the true code is picked "
+                     f"{100 * accuracy.iloc[-1]:.0f} % of the time.")  # fmt: skip
 
 
-@figure_function
 def share_curves(
     lines: Mapping[str, tuple[Sequence[float], Sequence[float]]], xlabel: str, ylabel: str = ""
 ) -> tuple[Figure, Axes]:
@@ -106,8 +81,7 @@ def share_curves(
     percent_axis(ax)
     ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.legend()
-    describe(fig, f"{ylabel.capitalize() or 'Shares'} by {xlabel}: {'; '.join(told)}.")
-    return fig, ax
+    return described(fig, ax, f"{ylabel.capitalize() or 'Shares'} by {xlabel}: {'; '.join(told)}.")
 
 
 def _interval_curves(curves: Mapping[str, Mapping[float, Interval]], shift) -> tuple[Figure, Axes]:
@@ -124,7 +98,6 @@ def _interval_curves(curves: Mapping[str, Mapping[float, Interval]], shift) -> t
     return fig, ax
 
 
-@figure_function
 def data_efficiency(curves: Mapping[str, Mapping[int, Interval]]) -> tuple[Figure, Axes]:
     """Accuracy against the number of training clips: name -> clips -> interval."""
     fig, ax = _interval_curves(curves, lambda x, i: x * 1.02**i)
@@ -137,24 +110,20 @@ def data_efficiency(curves: Mapping[str, Mapping[int, Interval]]) -> tuple[Figur
     for name, curve in curves.items():
         least, most = min(curve), max(curve)
         told.append(f"{label(name)} from {curve[least]} with {least} clips to {curve[most]} with {most}")
-    describe(fig, f"Accuracy against the number of training clips, with 95 % intervals: {'; '.join(told)}.")
-    return fig, ax
+    return described(fig, ax, f"Accuracy against the number of training clips, with 95 % intervals: {'; '.join(told)}.")
 
 
-@figure_function
 def layer_probe(curves: Mapping[str, Sequence[Interval]]) -> tuple[Figure, Axes]:
     """Accuracy of a linear probe on each layer, with intervals: backbone -> one interval a layer."""
-    fig, ax = _interval_curves(
-        {name: dict(enumerate(scores)) for name, scores in curves.items()}, lambda x, i: x + 0.1 * i
-    )
+    by_layer = {name: dict(enumerate(scores)) for name, scores in curves.items()}
+    fig, ax = _interval_curves(by_layer, lambda x, i: x + 0.1 * i)
     name_layers(ax, max(map(len, curves.values())))
     ax.set_ylabel("probe accuracy")
     told = []
     for name, scores in curves.items():
         best = int(np.argmax([score.value for score in scores]))
         told.append(f"{name} is best at layer {best} with {scores[best]}")
-    describe(fig, f"Accuracy of a linear probe on each layer, with 95 % intervals: {'; '.join(told)}.")
-    return fig, ax
+    return described(fig, ax, f"Accuracy of a linear probe on each layer, with 95 % intervals: {'; '.join(told)}.")
 
 
 def name_layers(ax: Axes, layers: int) -> None:
@@ -162,9 +131,8 @@ def name_layers(ax: Axes, layers: int) -> None:
     ax.set_xlabel("Transformer layer")
 
 
-@figure_function
 def layer_bars(values: Sequence[float], approach: str, name: str, equal: float | None = None) -> tuple[Figure, Axes]:
-    """One number a layer, from the input of the Transformer to its last; `equal` is drawn as a dashed line."""
+    """One number a layer, from the Transformer's input to its last; `equal` is drawn as a dashed line."""
     fig, ax = new_figure(2.6)
     ax.bar(range(len(values)), values, color=colour(approach))
     if equal is not None:
@@ -174,17 +142,11 @@ def layer_bars(values: Sequence[float], approach: str, name: str, equal: float |
     ax.set_ylabel(name)
     most, least = int(np.argmax(values)), int(np.argmin(values))
     told = f"most at layer {most} ({values[most]:.2f}), least at {least} ({values[least]:.2f})"
-    describe(fig, f"{name.capitalize()} by layer: {told}.")
-    return fig, ax
+    return described(fig, ax, f"{name.capitalize()} by layer: {told}.")
 
 
-@figure_function
 def frozen_parts(parts: Mapping[str, Mapping[str, tuple[int, bool]]]) -> tuple[Figure, Axes]:
-    """What is trained and what stays frozen.
-
-    `parts` maps an approach to the parts of its model, from input to output, and these to
-    (parameters, trained?).
-    """
+    """What is trained and what stays frozen: approach -> part of its model -> (parameters, trained?)."""
     fig, ax = new_figure(0.75 * len(parts) + 1.3)
     told = []
     for row, (approach, blocks) in enumerate(parts.items()):
@@ -204,5 +166,4 @@ def frozen_parts(parts: Mapping[str, Mapping[str, tuple[int, bool]]]) -> tuple[F
     ax.set_xticks([])
     ax.set_xlabel("coloured: trained    hatched grey: frozen    (width: square root of the parameters)")
     ax.spines[["left", "bottom"]].set_visible(False)
-    describe(fig, f"What is trained: {'; '.join(told)}.")
-    return fig, ax
+    return described(fig, ax, f"What is trained: {'; '.join(told)}.")

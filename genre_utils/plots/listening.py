@@ -47,12 +47,15 @@ document.querySelectorAll('.mistake-card:not([data-live])').forEach((card) => {
 
 def _favourites(said: Mapping[str, np.ndarray], genres: Sequence[str], truth: str) -> str:
     """A table, one row an approach: its three favourite genres with their scores, the labelled one in bold."""
+
+    def told(genre: str, score: float) -> str:
+        text = f"{html.escape(genre)} {score:.2f}"
+        return f"<b>{text}</b>" if genre == truth else text
+
     rows = {}
     for approach, scores in said.items():
         best = np.argsort(-np.asarray(scores), kind="stable")[:3]
-        texts = [f"{html.escape(genres[j])} {scores[j]:.2f}" for j in best]
-        bold = [f"<b>{text}</b>" if genres[j] == truth else text for j, text in zip(best, texts, strict=True)]
-        rows[html.escape(label(approach))] = bold
+        rows[html.escape(label(approach))] = [told(genres[j], scores[j]) for j in best]
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["first", "second", "third"])
     return f'<div style="overflow-x:auto;white-space:nowrap">{table.to_html(escape=False, border=0)}</div>'
 
@@ -63,26 +66,16 @@ def mistake_card(
 ) -> HTML:  # fmt: skip
     """One clip to hear, to see and to explain: player, mel-spectrogram, scores along time, favourite genres.
 
-    A line moves over the picture while the sound plays, and a click on the picture goes to that moment.
-    Without scripts both are missing and nothing else.
-
     Parameters
     ----------
     wave : ndarray, shape (n,)
         What is heard and seen, whole: a few seconds.
-    rate_hz : int
-    title : str
-        Stands above the player, and names it.
     said : mapping of approach -> ndarray, shape (k,)
         Class probabilities of the clip; the three highest of each approach are listed.
-    along : ndarray, shape (m, k)
-        Class probabilities of m windows along `wave`, by one model.
-    times_s : ndarray, shape (m,)
-        Middles of the windows, in seconds from the beginning of `wave`.
-    truth : str
-        The labelled genre, drawn thicker and set in bold.
-    note : str
-        A line below, such as a known fault of the label.
+    along, times_s : ndarray, shapes (m, k) and (m,)
+        Class probabilities of m windows along `wave`, by one model, and their middles in seconds.
+    truth, note : str
+        The labelled genre, set in bold; a line below, such as a known fault of the label.
     """
     fig, axes = scores_over_time(wave, rate_hz, along, times_s, genres, truth)
     seconds = len(wave) / rate_hz
@@ -195,24 +188,16 @@ def guessing_round(
 ) -> HTML:  # fmt: skip
     """A round of guessing against the models: hear a clip, press a genre, see who was right.
 
-    At the end stand the listener's score and the models' on the same clips, each with Wilson's 95 %
-    interval. Guesses are kept in the page alone. Without scripts there are the players and the answers.
+    At the end stand the listener's score and the models' on the same clips, each with Wilson's 95 % interval.
 
     Parameters
     ----------
     clips : sequence of (wave, rate_hz)
         The first `max_s` seconds of each are played. Their names are not shown: they often hold the genre.
     truth : sequence of str
-        The label of each clip.
+        The label of each clip; a ValueError if it is none of the choices, `genres`.
     said : mapping of approach -> sequence of str
-        What each model said of each clip.
-    genres : sequence of str
-        The choices.
-
-    Raises
-    ------
-    ValueError
-        If there is no clip, the lengths differ, or a label is not among the choices.
+        What each model said of each clip; a ValueError if there is no clip or the lengths differ.
     """
     if not len(clips) or {len(truth), *map(len, said.values())} != {len(clips)}:
         raise ValueError("a round needs some clips, and for each its label and what every model said")

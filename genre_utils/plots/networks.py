@@ -13,21 +13,9 @@ from matplotlib.patches import Rectangle
 from scipy.ndimage import zoom
 
 from genre_utils.plots.audio import draw_mel
-from genre_utils.plots.style import (
-    BLUE,
-    GREEN,
-    GREY,
-    LIGHT,
-    ORANGE,
-    RED,
-    SEQUENTIAL,
-    describe,
-    figure_function,
-    new_figure,
-)
+from genre_utils.plots.style import BLUE, GREEN, GREY, LIGHT, ORANGE, RED, described, new_figure
 
 
-@figure_function
 def architecture(parts: Sequence[tuple[str, str]]) -> tuple[Figure, Axes]:
     """A chain of up to four named boxes with a line below each: (name, what it does), from left to right."""
     fig, ax = new_figure(1.7)
@@ -40,16 +28,11 @@ def architecture(parts: Sequence[tuple[str, str]]) -> tuple[Figure, Axes]:
         if i:
             ax.annotate("", (i * width + 0.01, 0.71), (i * width - 0.025, 0.71), arrowprops={"arrowstyle": "->"})
     ax.set_axis_off()
-    describe(fig, "From left to right: " + "; ".join(f"{n}: {' '.join(t.split())}" for n, t in parts) + ".")
-    return fig, ax
+    return described(fig, ax, "From left to right: " + "; ".join(f"{n}: {' '.join(t.split())}" for n, t in parts) + ".")
 
 
-@figure_function
 def receptive_field(kernels: Sequence[int], strides: Sequence[int], rate_hz: int = 16_000) -> tuple[Figure, Axes]:
-    """How much sound one output of each layer of a 1-D convolutional encoder sees.
-
-    The receptive field grows as r += (kernel - 1) * hop, hop *= stride.
-    """
+    """How much sound one output of each layer of a 1-D convolutional encoder sees."""
     hops = np.cumprod([1, *strides])
     fields_ms = 1000 * (1 + np.cumsum((np.array(kernels) - 1) * hops[:-1])) / rate_hz
     hops_ms = 1000 * hops[1:] / rate_hz
@@ -61,15 +44,10 @@ def receptive_field(kernels: Sequence[int], strides: Sequence[int], rate_hz: int
     ax.bar_label(bars, texts, padding=4, fontsize=9)
     ax.invert_yaxis()
     ax.set(xlabel="time (ms): receptive field (blue), hop (orange)", xlim=(0, 1.75 * fields_ms[-1]))
-    describe(
-        fig,
-        f"Receptive field of {len(names)} convolutions: the last layer sees {fields_ms[-1]:.1f} milliseconds of sound "
-        f"and moves on by {hops_ms[-1]:.1f} milliseconds.",
-    )
-    return fig, ax
+    return described(fig, ax, f"Receptive field of {len(names)} convolutions: the last layer sees "
+                     f"{fields_ms[-1]:.1f} milliseconds of sound and moves on by {hops_ms[-1]:.1f} milliseconds.")
 
 
-@figure_function
 def filter_grid(filters: np.ndarray, title: str) -> tuple[Figure, np.ndarray]:
     """Small 2-D kernels, shape (n, height, width), eight to a row, on one symmetric colour scale."""
     rows = -(-len(filters) // 8)
@@ -81,11 +59,10 @@ def filter_grid(filters: np.ndarray, title: str) -> tuple[Figure, np.ndarray]:
     fig.colorbar(image, ax=axes, label="weight", shrink=0.9)
     fig.suptitle(title, fontsize=11)
     height, width = filters.shape[1:]
-    describe(fig, f"{len(filters)} learned filters of {height} by {width} weights {title}, the largest {limit:.2f}.")
-    return fig, axes
+    told = f"{len(filters)} learned filters of {height} by {width} weights {title}"
+    return described(fig, axes, f"{told}, the largest {limit:.2f}.")
 
 
-@figure_function
 def class_activation(mel: np.ndarray, activation: np.ndarray, rate_hz: int, genre: str) -> tuple[Figure, np.ndarray]:
     """Where the evidence for a genre lies: activation (any smaller shape) over the mel-spectrogram."""
     fig, axes = new_figure(2.9, columns=2, sharey=True)
@@ -98,16 +75,11 @@ def class_activation(mel: np.ndarray, activation: np.ndarray, rate_hz: int, genr
     axes[1].set_ylabel("")
     fig.colorbar(overlay, ax=axes, label="activation", shrink=0.9)
     when_s = fine.sum(axis=0).argmax() * 512 / rate_hz
-    describe(fig, f"Mel-spectrogram and, over it, the evidence for {genre}, strongest at {when_s:.1f} s.")
-    return fig, axes
+    return described(fig, axes, f"Mel-spectrogram and, over it, the evidence for {genre}, strongest at {when_s:.1f} s.")
 
 
-@figure_function
 def first_layer_filters(filters: np.ndarray, rate_hz: int = 16_000) -> tuple[Figure, np.ndarray]:
-    """The learned filters of the first layer, shape (n, kernel): six as waveforms, all as frequency responses.
-
-    A dashed line shows where as many mel bands would have their centres.
-    """
+    """The learned filters of the first layer, shape (n, kernel): six as waveforms, all as frequency responses."""
     n, kernel = filters.shape
     response = np.abs(np.fft.rfft(filters, 512, axis=1))
     peaks = np.fft.rfftfreq(512, 1 / rate_hz)[response.argmax(axis=1)]
@@ -120,27 +92,17 @@ def first_layer_filters(filters: np.ndarray, rate_hz: int = 16_000) -> tuple[Fig
     axes[0].set_yticks(range(6), [f"{peaks[pick]:.0f} Hz" for pick in picks])
     axes[0].set(xlabel="time (ms)", title="6 filters")
     image_db = librosa.amplitude_to_db(response[order].T, ref=np.max)
-    axes[1].imshow(
-        image_db, origin="lower", aspect="auto", extent=(0, n, 0, rate_hz / 2), vmin=-40, vmax=0, cmap=SEQUENTIAL
-    )
+    axes[1].imshow(image_db, origin="lower", aspect="auto", extent=(0, n, 0, rate_hz / 2), vmin=-40, vmax=0)
     mel_hz = librosa.mel_frequencies(n_mels=n + 2, fmax=rate_hz / 2)[1:-1]
     axes[1].plot(np.linspace(0, n, n), mel_hz, color="white", linestyle="--", label="mel bands")
     axes[1].legend(labelcolor="white", loc="upper left")
     axes[1].set(xlabel="filter, sorted by peak", ylabel="frequency (Hz)", title="frequency response")
-    describe(
-        fig,
-        f"{n} learned filters of {1000 * kernel / rate_hz:.2f} milliseconds: half of them peak below "
-        f"{np.median(peaks):.0f} hertz; a dashed line shows where mel bands would lie.",
-    )
-    return fig, axes
+    return described(fig, axes, f"{n} learned filters of {1000 * kernel / rate_hz:.2f} milliseconds: half of them "
+                     f"peak below {np.median(peaks):.0f} hertz; a dashed line shows where mel bands would lie.")
 
 
-@figure_function
 def masked_mel(mel: np.ndarray, rate_hz: int, hop_length: int, mask: np.ndarray) -> tuple[Figure, np.ndarray]:
-    """Masked latent frames, bool shape (frames,), over the mel-spectrogram (bands, frames) of their sound.
-
-    Above the whole sound, below what is left of it for the Transformer.
-    """
+    """Masked latent frames, bool shape (frames,), over the mel-spectrogram (bands, frames) of their sound."""
     fig, axes = new_figure(4.4, rows=2, sharex=True)
     for ax, title in zip(axes, ("the sound", "what the Transformer is given of it"), strict=True):
         draw_mel(ax, mel, rate_hz, hop_length)
@@ -151,15 +113,11 @@ def masked_mel(mel: np.ndarray, rate_hz: int, hop_length: int, mask: np.ndarray)
     for start, end in stretches:
         axes[1].axvspan(start * frame_s, end * frame_s, facecolor=LIGHT, edgecolor=GREY, hatch="//", linewidth=0)
     axes[1].set_xlim(0, mel.shape[1] * frame_s)
-    describe(
-        fig,
-        f"Mel-spectrogram of {mel.shape[1] * frame_s:.1f} seconds, and the same with {len(stretches)} hatched "
-        f"stretches that hide {100 * mask.mean():.0f} % of {len(mask)} latent frames.",
-    )
-    return fig, axes
+    return described(fig, axes, f"Mel-spectrogram of {mel.shape[1] * frame_s:.1f} seconds, and the same with "
+                     f"{len(stretches)} hatched stretches that hide {100 * mask.mean():.0f} % of {len(mask)} latent "
+                     "frames.")  # fmt: skip
 
 
-@figure_function
 def codebook_usage(counts: np.ndarray) -> tuple[Figure, Axes]:
     """How often each code is chosen: counts, shape (codebooks, codes), as one row a codebook."""
     share = counts / counts.sum(axis=1, keepdims=True)
@@ -172,5 +130,4 @@ def codebook_usage(counts: np.ndarray) -> tuple[Figure, Axes]:
     sns.heatmap(100 * share, cmap="viridis", vmin=0, xticklabels=False, cbar_kws={"label": "share (%)"}, ax=ax)
     ax.set_yticklabels(range(1, len(share) + 1), rotation=0)
     ax.set(xlabel="codes", ylabel="codebook", title="\n".join(told))
-    describe(fig, f"How often each code is chosen, {'; '.join(told)}.")
-    return fig, ax
+    return described(fig, ax, f"How often each code is chosen, {'; '.join(told)}.")

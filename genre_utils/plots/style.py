@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
@@ -19,6 +18,8 @@ from genre_utils.profiles import GENRES
 #: One colour an approach, everywhere (Okabe and Ito, "Color universal design", 2008).
 APPROACH_COLOURS = {"svm": "#E69F00", "cnn": "#0072B2", "head-only": "#009E73", "full": "#D55E00"}
 APPROACH_MARKERS = {"svm": "s", "cnn": "o", "head-only": "^", "full": "D"}
+#: Short names for axes; :data:`genre_utils.records.TITLES` has the long ones.
+APPROACH_LABELS = {"svm": "SVM", "cnn": "CNN", "head-only": "head only", "full": "fine-tuned"}
 #: The contestants of the recorded experiments that are no approach of the study.
 CONTESTANT_COLOURS = {
     "pre-trained": "#009E73",
@@ -28,62 +29,29 @@ CONTESTANT_COLOURS = {
     "SVM on 57 statistics": "#E69F00",
     "CNN from scratch": "#0072B2",
 }
-#: Short names for axes; :data:`genre_utils.records.TITLES` has the long ones.
-APPROACH_LABELS = {"svm": "SVM", "cnn": "CNN", "head-only": "head only", "full": "fine-tuned"}
-
 #: Paul Tol's "muted" scheme (personal.sron.nl/~pault), nine hues and a grey, safe for colour-blind readers.
-GENRE_COLOURS = dict(
-    zip(
-        GENRES,
-        ("#332288", "#88CCEE", "#DDCC77", "#AA4499", "#117733", "#44AA99", "#000000", "#CC6677", "#999933", "#882255"),
-        strict=True,
-    )
-)
+_MUTED = "#332288 #88CCEE #DDCC77 #AA4499 #117733 #44AA99 #000000 #CC6677 #999933 #882255"
+GENRE_COLOURS = dict(zip(GENRES, _MUTED.split(), strict=True))
 GENRE_MARKERS = dict(zip(GENRES, "osD^vP*X<>", strict=True))
 
-GREY = "#6E6E6E"
-LIGHT = "#D9D9D9"
+GREY, LIGHT = "#6E6E6E", "#D9D9D9"
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SEQUENTIAL = "magma"
 
 #: Full text width of a page, in inches. At this width no type is smaller than 9 points.
 WIDTH_IN = 6.5
-
 STYLE: dict[str, Any] = {
-    "figure.dpi": 100,
-    "figure.facecolor": "white",
-    "savefig.facecolor": "white",
-    "font.size": 10,
-    "axes.titlesize": 11,
-    "axes.labelsize": 10,
-    "xtick.labelsize": 9,
-    "ytick.labelsize": 9,
-    "legend.fontsize": 9,
-    "legend.frameon": False,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": False,
-    "grid.color": "#E5E5E5",
-    "lines.linewidth": 1.8,
-    "image.cmap": SEQUENTIAL,
-}
+    "figure.dpi": 100, "figure.facecolor": "white", "savefig.facecolor": "white", "font.size": 10, "axes.titlesize": 11,
+    "axes.labelsize": 10, "xtick.labelsize": 9, "ytick.labelsize": 9, "legend.fontsize": 9, "legend.frameon": False,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": False, "grid.color": "#E5E5E5",
+    "lines.linewidth": 1.8, "image.cmap": SEQUENTIAL,
+    "axes.prop_cycle": cycler(color=[*APPROACH_COLOURS.values(), GREY]),
+}  # fmt: skip
 
 
 def set_style() -> None:
-    """Give a chapter's own matplotlib figures the type and colours of the book's."""
+    """Give all figures, those of the book and a chapter's own, the book's type and colours."""
     matplotlib.rcParams.update(STYLE)
-    matplotlib.rcParams["axes.prop_cycle"] = cycler(color=[*APPROACH_COLOURS.values(), GREY])
-
-
-def figure_function(draw: Callable) -> Callable:
-    """Run a figure function in the book's style, without changing the style of anything else."""
-
-    @functools.wraps(draw)
-    def styled(*args, **kwargs):
-        with matplotlib.rc_context(STYLE):
-            return draw(*args, **kwargs)
-
-    return styled
 
 
 def new_figure(
@@ -94,9 +62,10 @@ def new_figure(
     return fig, fig.subplots(rows, columns, **options)
 
 
-def describe(fig: Figure, sentence: str) -> None:
-    """Give `fig` its alt text: one sentence that says what there is to see."""
+def described(fig: Figure, axes: Any, sentence: str) -> tuple[Figure, Any]:
+    """What a figure function returns, once `fig` has its alt text: one sentence that says what there is to see."""
     fig.set_label(" ".join(sentence.split()))
+    return fig, axes
 
 
 def alt_text(fig: Figure) -> str:
@@ -116,7 +85,7 @@ def percent_axis(ax: Axes, which: str = "y", limits: tuple[float, float] = (0, 1
     """Fractions shown as per cent."""
     axis = ax.yaxis if which == "y" else ax.xaxis
     axis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
-    (ax.set_ylim if which == "y" else ax.set_xlim)(*limits)
+    ax.set(**{f"{which}lim": limits})
     ax.grid(axis=which, zorder=0)
     ax.set_axisbelow(True)
 

@@ -21,7 +21,6 @@ def say(text: object, **style) -> None:
     console.print(str(text), markup=False, highlight=False, soft_wrap=True, **style)
 
 
-
 #: Option -> what ``--help`` says of it.
 RUN = {
     "profile": "One of: " + ", ".join(PROFILES) + ".",

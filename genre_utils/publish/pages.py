@@ -33,10 +33,8 @@ def toc_pages(root: Path) -> list[str]:
 
 
 def stage(source: Path, target: Path, executed: Path | None) -> list[str]:
-    """Lay out in `target` what Jupyter Book builds; returns the chapters shown with their committed outputs.
-
-    Chapters come from `executed` where that folder has them, else from the source tree.
-    """
+    """Lay out in `target` what Jupyter Book builds: chapters from `executed` where that folder has them, else from the
+    source tree; returns the latter, which are shown with their committed outputs."""
     if target.exists():
         shutil.rmtree(target)
     keep_out = shutil.ignore_patterns("_static", "vendor", ".ipynb_checkpoints")
@@ -91,8 +89,7 @@ def chapter_times(nb) -> tuple[float, dict[str, float]]:
 
 
 def timing_page(notebooks: dict) -> str:
-    """Markdown page with the measured time of each chapter, from what papermill recorded in `notebooks`, and with what was
-    recorded on other machines."""
+    """Markdown page with the time of each chapter, as papermill recorded it, and with what other machines took."""
     rows, machines = {}, set()
     for name, nb in notebooks.items():
         run, (total, spent) = nb.metadata.get(RUN_KEY, {}), chapter_times(nb)
@@ -109,9 +106,8 @@ ready before or that a former run left in the cache."""
         if rest := sorted(set(notebooks) - set(rows)):
             lines += ["", "Shown with their stored outputs, not run this time: " + ", ".join(rest) + "."]
     else:
-        text = """These pages were built from the outputs stored in the notebooks; nothing was run while building
-them, so there are no times of their own to show. `make book` runs every chapter and measures it."""
-        lines = [text]
+        lines = ["""These pages were built from the outputs stored in the notebooks; nothing was run while building
+them, so there are no times of their own to show. `make book` runs every chapter and measures it."""]
     return "\n".join(["# What it costs to run", "", *lines, *_recorded_times()]) + "\n"
 
 
@@ -141,20 +137,9 @@ def build_book(
 ) -> tuple[Path, list[str]]:
     """Build the HTML from the executed chapters of `run`; if `committed`, from the stored outputs of ``chapters/`` alone.
 
-    Parameters
-    ----------
-    out, work : Path, optional
-        Folder of the pages (``build/html/<run>``) and of the staged sources (``build/book-src/<run>``).
-
-    Returns
-    -------
-    (Path, list of str)
-        The page to open, and the chapters that are shown with their committed outputs.
-
-    Raises
-    ------
-    WorkFailed
-        If Jupyter Book warns or fails, or a page or figure is missing afterwards.
+    The pages go to `out` (``build/html/<run>``), the staged sources to `work` (``build/book-src/<run>``). Returns the
+    page to open, and the chapters that are shown with their committed outputs; a WorkFailed if Jupyter Book warns or
+    fails, or a page or figure is missing afterwards.
     """
     root, built = book_root(), home() / "build"
     out = out or built / "html" / run.name()
@@ -162,8 +147,8 @@ def build_book(
     stored = stage(root, work, None if committed else chapters_dir(run))
     result = work.with_name(work.name + ".out")
     shutil.rmtree(result, ignore_errors=True)
-    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(work)]
-    command += ["-W", "-n", "--keep-going", "--all", "--path-output", str(result)]
+    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(work),
+               "-W", "-n", "--keep-going", "--all", "--path-output", str(result)]  # fmt: skip
     done = subprocess.run(command, check=False, capture_output=True, text=True, errors="replace")
     log = work.with_name(work.name + ".log")
     said = re.sub(r"\x1b\[[\d;]*m", "", done.stderr + done.stdout)

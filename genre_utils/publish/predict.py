@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -48,38 +48,29 @@ def _predictor(approach: str, folder: Path, profile: Profile) -> Predictor:
     return lambda hear: predict_clips(model, states(hear(backbone.rate_hz)[None]))[0]
 
 
-@dataclass(frozen=True)
-class Model:
-    """A trained model that can be asked, and the record of the run that left it."""
+class Model(NamedTuple):
+    """A trained model that can be asked, and what it was trained on, in a sentence."""
 
-    card: RunCard
     predict: Predictor
+    learned_from: str
 
-    @property
-    def learned_from(self) -> str:
-        """What the model was trained on, in a sentence."""
-        card = self.card
-        return (
-            f"{card.title}: trained on {card.split.counts['train']} clips of the corpus {card.corpus.name} (profile "
-            f"{card.profile}, split {card.split.name}, seed {card.seed}); {card.accuracy} on its {card.accuracy.n} test clips"
-        )
+
+def _learned_from(card: RunCard) -> str:
+    return (
+        f"{card.title}: trained on {card.split.counts['train']} clips of the corpus {card.corpus.name} (profile "
+        f"{card.profile}, split {card.split.name}, seed {card.seed}); {card.accuracy} on its {card.accuracy.n} test clips"
+    )
 
 
 def load_models(run: Identity) -> dict[str, Model]:
     """The model of each approach that `run` has left; those of other runs are never mixed in.
 
-    Raises
-    ------
-    RunError
-        If there is none yet.
-    CheckpointError
-        If a model's files are damaged.
+    A RunError if there is none yet, a CheckpointError if a model's files are damaged.
     """
-    folders = {name: run.folder(name) for name in CONCERNS}
+    folders = {name: run.folder(name) for name in CONCERNS if (run.folder(name) / RECORD).is_file()}
     found = {
-        name: Model(RunCard.load(folder / RECORD), _predictor(name, folder, run.profile))
+        name: Model(_predictor(name, folder, run.profile), _learned_from(RunCard.load(folder / RECORD)))
         for name, folder in folders.items()
-        if (folder / RECORD).is_file()
     }
     if not found:
         raise RunError(f"there is no model of the run ({run}): train some first, for example with\n    {command(run)}")
@@ -87,15 +78,9 @@ def load_models(run: Identity) -> dict[str, Model]:
 
 
 def predict_file(path: Path, models: dict[str, Model], profile: Profile, *, top: int = 3) -> dict[str, list[dict]]:
-    """The `top` likeliest genres of one file according to each model, likeliest first.
+    """The `top` likeliest genres of one file according to each model, likeliest first; an AudioError if it is no audio.
 
-    The models know clips of ``profile.clip_s`` seconds, so that much from the middle of the file is heard; a
-    shorter file is repeated.
-
-    Raises
-    ------
-    AudioError
-        If the file is not usable audio.
+    ``profile.clip_s`` seconds from the middle of the file are heard; a shorter file is repeated.
     """
 
     def hear(rate_hz: int) -> np.ndarray:

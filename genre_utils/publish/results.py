@@ -11,6 +11,7 @@ from genre_utils.comparison import comparisons
 from genre_utils.errors import RunError
 from genre_utils.evaluation import Interval
 from genre_utils.records import TITLES, RunCard
+from genre_utils.study.ledger import overview, summary
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
@@ -43,16 +44,11 @@ def results_markdown(folder: Path) -> str:
     return "\n".join([*markdown_table(header, rows, ("Seeds", "Test clips")), "", about])
 
 
-# --- the ledger ----------------------------------------------------------------------------------------------
-
-
 def ledger_markdown(table: pd.DataFrame, link: Callable[[str], str] = str) -> str:
     """The ledger as Markdown: all verdicts at a glance, then a section a claim with a row a piece of evidence.
 
     `table` is that of :func:`genre_utils.study.ledger.ledger`; `link` makes a record or notebook into a link.
     """
-    from genre_utils.study.ledger import overview, summary
-
     wide = overview(table).reset_index()
     parts = [summary(table), "", *markdown_table(["Claim", "Reported", *wide.columns[2:]], wide.to_numpy()), ""]
     header = ("Evidence", "Found", "Verdict", "Why", "Record", "Notebook")
@@ -79,16 +75,10 @@ def linked(places: str) -> str:
     return ", ".join(map(link, places.split(", ")))
 
 
-# --- the matrix of runs --------------------------------------------------------------------------------------
-
-
 def matrix_frame(paths: Iterable[Path]) -> pd.DataFrame:
     """One row a run record: approach, split, seed, backbone, corpus and scores.
 
-    Raises
-    ------
-    RunError
-        If there is no file, if one is no run record, or if two are of the same run.
+    A RunError if there is no file, if one is no run record, or if two are of the same run.
     """
     found: dict[tuple, tuple[Path, RunCard]] = {}
     for path in paths:
@@ -102,8 +92,7 @@ def matrix_frame(paths: Iterable[Path]) -> pd.DataFrame:
     if not found:
         raise RunError("there is no run record to collect")
     rows = []
-    for run in sorted(found):
-        card = found[run][1]
+    for run, (_, card) in sorted(found.items()):
         score = card.accuracy
         scores = (score.value, score.low, score.high, card.macro_f1.value, score.n)
         rows.append((card.approach, card.title, card.split.name, card.seed, run[1], card.corpus.name, *scores))
@@ -119,9 +108,6 @@ def matrix_markdown(table: pd.DataFrame) -> str:
         rows.append((run.title, run.split, run.seed, run.backbone or "–", run.corpus, accuracy, macro_f1, run.n))
     header = ("Approach", "Split", "Seed", "Backbone", "Corpus", "Accuracy (95 %)", "Macro F1", "Test clips")
     return "\n".join(markdown_table(header, rows, ("Seed", "Macro F1", "Test clips"))) + "\n"
-
-
-# --- writing -------------------------------------------------------------------------------------------------
 
 
 def between_marks(text: str) -> str:

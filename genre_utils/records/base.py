@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ from pydantic_core import to_json
 from typing_extensions import Self
 
 from genre_utils.errors import RunError
-from genre_utils.paths import write_whole
+from genre_utils.paths import disk_access, write_whole
 from genre_utils.provenance import Strict
 
 SCHEMA_VERSION = 2
@@ -26,39 +27,21 @@ class CorpusInfo(Strict):
     clips: int = Field(ge=0)
 
 
-class Record(Strict):
-    """What every record says of its making, and how it is written and read."""
+class Saved(Strict):
+    """How a record is written and read."""
 
     schema_version: Literal[2] = SCHEMA_VERSION
-    versions: dict[str, str] = Field(default={})
-    hardware: dict[str, Any] = Field(default={})
-    git_commit: str | None = None
-    #: Whether tracked files of the checkout differed from that commit; None: not known.
-    uncommitted: bool | None = None
-    created: str
 
     def save(self, path: Path | str) -> Path:
         """Write the record to `path`, whole or not at all."""
         path = Path(path)
-        try:
+        with disk_access(f"write the record {path}", RunError, "GENRE_UTILS_RUNS"):
             write_whole(path, _compact(self.model_dump(mode="json")).encode())
-        except OSError as error:
-            raise RunError(
-                f"cannot write the record {path}: {error.strerror or error}. "
-                "Free some space, or choose another folder with the environment variable GENRE_UTILS_RUNS."
-            ) from error
         return path
 
     @classmethod
     def load(cls, path: Path | str, remedy: str = "run its chapter again") -> Self:
-        """Read a record.
-
-        Raises
-        ------
-        RunError
-            If the file is missing, is no JSON, or is no such record of this version; the message names the file and
-            the `remedy`.
-        """
+        """Read a record; a RunError with the `remedy` if the file is missing, or is no such record of this version."""
         return cls.parsed(read_json(path, remedy), path, remedy)
 
     @classmethod
@@ -73,6 +56,17 @@ class Record(Strict):
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "the record"
             raise RunError(f"{path} is no {cls.__name__}: {where}: {first['msg']}: {remedy}") from error
+
+
+class Record(Saved):
+    """What every record says of its making."""
+
+    versions: dict[str, str] = Field(default={})
+    hardware: dict[str, Any] = Field(default={})
+    git_commit: str | None = None
+    #: Whether tracked files of the checkout differed from that commit; None: not known.
+    uncommitted: bool | None = None
+    created: str
 
 
 def read_json(path: Path | str, remedy: str) -> Any:
@@ -96,11 +90,7 @@ def plain(value: Any) -> Any:
 
 def _compact(content: dict) -> str:
     """JSON with one line a prediction, trial or epoch: small, and readable in a diff."""
-
-    def line(value: Any) -> str:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False)
-
-    parts = []
+    line, parts = partial(json.dumps, ensure_ascii=False, allow_nan=False), []
     for key, value in content.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
             value = "[\n" + ",\n".join(f"  {line(row)}" for row in value) + "\n]"

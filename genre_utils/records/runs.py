@@ -18,7 +18,7 @@ from genre_utils.identity import CONCERNS, Identity
 from genre_utils.paths import recorded_dir, runs_dir
 from genre_utils.profiles import GENRES, GTZAN_SPLITS
 from genre_utils.provenance import Cost, Strict, origin
-from genre_utils.records.base import SCHEMA_VERSION, CorpusInfo, Record, plain, read_json
+from genre_utils.records.base import CorpusInfo, Record, Saved, plain, read_json
 
 #: File name of the record of a run, in the folder of the run.
 RECORD = "record.json"
@@ -70,17 +70,15 @@ class RunCard(Record):
 
     @model_validator(mode="after")
     def _predictions_fit_the_genres(self) -> RunCard:
-        names, clips = set(self.genres), set()
         for row in self.predictions:
-            if not {row.genre, row.predicted} <= names or len(row.probabilities) != len(self.genres):
+            if not {row.genre, row.predicted} <= set(self.genres) or len(row.probabilities) != len(self.genres):
                 raise ValueError(f"the prediction of {row.clip} does not fit the genres {self.genres}")
             leads = self.genres[int(np.argmax(row.probabilities))]
             if abs(sum(row.probabilities) - 1) > 1e-2 or leads != row.predicted:
                 raise ValueError(
                     f"the scores of {row.clip} do not add up to 1, or another genre leads than {row.predicted}"
                 )
-            clips.add(row.clip)
-        if len(clips) != len(self.predictions):
+        if len(set(self.ids)) != len(self.predictions):
             raise ValueError("a clip is predicted twice")
         return self
 
@@ -100,17 +98,8 @@ class RunCard(Record):
     ) -> RunCard:
         """The record of a run, from its scores on the test clips of `split`.
 
-        Parameters
-        ----------
-        probabilities : ndarray, shape (n_test, n_genres)
-            Class scores of each test clip; rows sum to 1. The predicted genre is the largest.
-        fingerprint : str, optional
-            Of the backbone, for the approaches that have one.
-
-        Raises
-        ------
-        RunError
-            If the probabilities are not n rows of finite numbers that sum to 1.
+        `probabilities`, shape (n_test, n_genres), are finite and sum to 1 in each row, or it is a RunError; the largest
+        is the predicted genre. `fingerprint` is that of the backbone, for the approaches that have one.
         """
         probabilities = np.asarray(probabilities, dtype=np.float64)
         shape = (len(split.test), len(corpus.genres))
@@ -120,7 +109,6 @@ class RunCard(Record):
                 f"(shape {probabilities.shape}): each clip needs a finite score per genre, summing to 1"
             )
         about = run.about if "backbone" in CONCERNS[approach] else {"protocol": "corrected"}
-        rounded = probabilities.round(5)
         return cls(
             approach=approach,
             profile=run.profile.name,
@@ -140,7 +128,7 @@ class RunCard(Record):
                     predicted=corpus.genres[int(row.argmax())],
                     probabilities=row.tolist(),
                 )
-                for clip, row in zip(split.test, rounded, strict=True)
+                for clip, row in zip(split.test, probabilities.round(5), strict=True)
             ],
             cost=cost or Cost(),
             history=plain(list(history)),
@@ -226,20 +214,16 @@ class RunCard(Record):
         return self
 
 
-class Bundle(Strict):
+class Bundle(Saved):
     """Several run records in one file: what a run elsewhere hands in (``python -m genre_utils export``)."""
 
-    schema_version: Literal[2] = SCHEMA_VERSION
     cards: list[RunCard] = Field(min_length=1)
 
     def save(self, path: Path | str) -> Path:
         """Write the bundle to `path`, if its cards stand their :meth:`RunCard.check`."""
         for card in self.cards:
             card.check()
-        return Record.save(self, path)  # type: ignore[arg-type]
-
-
-# --- reading ---------------------------------------------------------------------------------------------
+        return super().save(path)
 
 
 def own_cards() -> list[RunCard]:
@@ -248,7 +232,7 @@ def own_cards() -> list[RunCard]:
 
 
 def read_cards(path: Path) -> list[RunCard]:
-    """The checked cards in a file, one record or a bundle of several; a RunError if it is neither, or a card is wrong."""
+    """The checked cards in a file, one record or a bundle; a RunError if it is neither, or a card is wrong."""
     remedy = "export the run again: python -m genre_utils export"
     content = read_json(path, remedy)
     many = content.get("cards") if isinstance(content, dict) else None

@@ -6,7 +6,7 @@ data, and one on classical classifiers on all of GTZAN. Reported figures come fr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -36,15 +36,13 @@ class Found:
 
 @dataclass(frozen=True)
 class Claim:
-    """One statement of the study, and who judges it: `judge` on comparable runs (None if they cannot say anything),
-    `classical` on the record of classical classifiers on all of GTZAN; `reanalysed`: what the study's own data say."""
+    """One statement of the study: `where` it stands, the `reported` figure with the interval that follows from the
+    study's own data, and what would make it hold. `judge` asks comparable runs (None if they cannot say anything),
+    `classical` the record of classical classifiers on all of GTZAN; `reanalysed`: what the study's own data say."""
 
     text: str
-    #: File of the study's repository, or its conclusions.
     where: str
-    #: The figure with the interval that follows from the study's own data.
     reported: str
-    #: What would make it hold.
     criterion: str
     judge: Callable[[Comparison], Found | None]
     approaches: tuple[str, ...]
@@ -61,8 +59,6 @@ def _points(gap: Interval) -> str:
 def _f1(score: Interval) -> str:
     return f"{score.value:.2f} [{score.low:.2f}, {score.high:.2f}]"
 
-
-# --- figures of one approach, on GTZAN -----------------------------------------------------------------------
 
 #: Where the study reports an approach.
 WHERE = {"cnn": "results/Untitled0.ipynb", "head-only": "results/HFT_results", "full": "results/FFT_results"}
@@ -87,11 +83,8 @@ def _same_figure(theirs: Interval, ours: Interval, show: Callable[[Interval], st
 
 def _above(score: Interval, limit: float) -> Found:
     """Is an F1 above a limit?"""
-    reasons = (
-        f"the whole interval lies above {limit}",
-        f"the figure lies above {limit}, its interval reaches below",
-        f"the figure does not lie above {limit}",
-    )
+    partly = f"the figure lies above {limit}, its interval reaches below"
+    reasons = (f"the whole interval lies above {limit}", partly, f"the figure does not lie above {limit}")
     return _graded(_f1(score), score.low > limit, score.value > limit, reasons)
 
 
@@ -113,35 +106,23 @@ def _reported_macro_f1(approach: str) -> Interval:
 def _figure(approach: str, what: str, theirs: Interval, ours: Callable, show=_f1, limit: float | None = None) -> Claim:
     """A figure to be found again or, with `limit`, to lie above it; `ours` takes it from a comparison."""
 
-    def found(score: Interval) -> Found:
-        return _same_figure(theirs, score, show) if limit is None else _above(score, limit)
-
-    return Claim(
-        f"{TITLES[approach]}: {what}",
-        WHERE[approach],
-        show(theirs),
-        "our mean lies within the reported figure's interval" if limit is None else f"the interval lies above {limit}",
-        lambda runs: found(ours(runs)),
-        (approach,),
-        reanalysed=None if limit is None else found(theirs),
-        on_gtzan=True,
-    )
+    about = (f"{TITLES[approach]}: {what}", WHERE[approach], show(theirs))
+    if limit is None:
+        criterion = "our mean lies within the reported figure's interval"
+        return Claim(*about, criterion, lambda runs: _same_figure(theirs, ours(runs), show), (approach,), on_gtzan=True)
+    criterion, stored = f"the interval lies above {limit}", _above(theirs, limit)
+    return Claim(*about, criterion, lambda runs: _above(ours(runs), limit), (approach,), stored, on_gtzan=True)
 
 
-def _figures(approach: str) -> tuple[Claim, Claim]:
-    return (
-        _figure(approach, "accuracy", reported.accuracy(approach), lambda runs: runs.accuracy(approach), str),
-        _figure(approach, "macro F1", _reported_macro_f1(approach), lambda runs: runs.macro_f1(approach)),
-    )
+def _figures(approach: str) -> Iterator[Claim]:
+    yield _figure(approach, "accuracy", reported.accuracy(approach), lambda runs: runs.accuracy(approach), str)
+    yield _figure(approach, "macro F1", _reported_macro_f1(approach), lambda runs: runs.macro_f1(approach))
 
 
 def _genre_figure(approach: str, genre: str, limit: float | None) -> Claim:
     theirs = _reported_f1(approach, genre)
     what = f"F1 of {genre} is " + (f"{theirs.value:.2f}" if limit is None else f"above {limit}")
     return _figure(approach, what, theirs, lambda runs: runs.f1(approach, genre), limit=limit)
-
-
-# --- one approach against another ----------------------------------------------------------------------------
 
 
 def _told(gaps: Mapping[str, Interval]) -> str:
@@ -166,15 +147,16 @@ def _leads(gaps: Mapping[str, Interval]) -> Found:
 def _lead_claim(text: str, pairs: Mapping[str, tuple[str, str]], with_figure: bool = True, classical=None) -> Claim:
     """`pairs` maps a short name of each comparison to (said to be better, said to be worse)."""
     known = {name: reported.reported_difference(*pair) for name, pair in pairs.items()} if with_figure else {}
+    which = "each" if len(pairs) > 1 else "the"
     return Claim(
         text,
         "conclusions",
         _told(known) or "no figure",
-        f"{'each' if len(pairs) > 1 else 'the'} difference on equal clips lies above zero with its 95 % interval",
+        f"{which} difference on equal clips lies above zero with its 95 % interval",
         lambda runs: _leads({name: runs.lead(*pair) for name, pair in pairs.items()}),
         tuple(dict.fromkeys(approach for pair in pairs.values() for approach in pair)),
-        reanalysed=_leads(known) if known else None,
-        classical=classical,
+        _leads(known) if known else None,
+        classical,
     )
 
 
@@ -201,8 +183,8 @@ def _unclear_claim() -> Claim:
 
     def judge(runs: Comparison) -> Found:
         rows, labels, groups = runs.predictions("full", "head-only")
-        hits = [rows[name] == labels for name in ("full", "head-only")]
-        return _leads({"gain": _gain_on_unclear(*hits, labels, groups)})
+        gain = _gain_on_unclear(rows["full"] == labels, rows["head-only"] == labels, labels, groups)
+        return _leads({"gain": gain})
 
     names = " and ".join(unclear_genres())
     return Claim(
@@ -224,11 +206,8 @@ def _compromise_claim() -> Claim:
         quick = runs.seconds("head-only") / runs.seconds("full")
         gap = runs.lead("full", "head-only")
         ours = f"{quick:.2f} of the time of full fine-tuning; full is ahead by {_points(gap)}"
-        reasons = (
-            "quick, and not more than 15 points behind",
-            "quick, but perhaps more than 15 points behind",
-            "not quick: more than half of the time",
-        )
+        close, far = "quick, and not more than 15 points behind", "quick, but perhaps more than 15 points behind"
+        reasons = (close, far, "not quick: more than half of the time")
         return _graded(ours, quick < 0.5 and gap.high <= 0.15, quick < 0.5, reasons)
 
     return Claim(

@@ -30,24 +30,13 @@ COLUMNS = [
 ]  # fmt: skip
 
 
-def ledger(found: Sequence[Comparison] | None = None, classical: Experiment | None = None) -> pd.DataFrame:
-    """One row a claim and piece of evidence.
+def ledger(found: Sequence[Comparison] | None = None) -> pd.DataFrame:
+    """One row a claim and piece of evidence: runs (by default those that come with the book), and what else there is.
 
-    Parameters
-    ----------
-    found : sequence of Comparison, optional
-        By default those of the records that come with the book.
-    classical : Experiment, optional
-        Record of the classical classifiers on all of GTZAN; by default the book's.
-
-    Returns
-    -------
-    DataFrame
-        The columns :data:`COLUMNS`: ``where`` in the study; ``about`` :data:`OWN_DATA`, :data:`RUN_HERE` or the name of
-        another corpus; ``evidence``: corpus, split, clips, seeds; ``verdict``: one of :data:`VERDICTS`.
+    The columns are :data:`COLUMNS`: ``where`` in the study; ``about`` :data:`OWN_DATA`, :data:`RUN_HERE` or the name of
+    another corpus; ``evidence``: corpus, split, clips, seeds; ``verdict``: one of :data:`VERDICTS`.
     """
-    found = recorded_comparisons() if found is None else list(found)
-    classical = classical or Experiment.recorded("classical")
+    found, classical = recorded_comparisons() if found is None else found, Experiment.recorded("classical")
     rows = []
     for claim in claims():
         for about, evidence, told, *places in _evidence(claim, found, classical):

@@ -29,13 +29,7 @@ def study() -> dict[str, Any]:
 
 
 def reported(approach: str) -> dict[str, Any]:
-    """The study's record of ``cnn``, ``head-only`` or ``full``.
-
-    Raises
-    ------
-    RunError
-        If the study has no such approach.
-    """
+    """The study's record of ``cnn``, ``head-only`` or ``full``; a RunError of any other approach."""
     if approach not in APPROACHES:
         raise RunError(f"the study reports no {approach!r}: choose one of {', '.join(APPROACHES)}")
     return study()[approach.replace("-", "_")]
@@ -50,10 +44,7 @@ def accuracy(approach: str) -> Interval:
 def predictions(approach: str) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
     """Test clips, labels (n,) and predicted classes (n,) of a wav2vec 2.0 run; both have the same clips in one order.
 
-    Raises
-    ------
-    RunError
-        For the CNN: the study kept only its totals.
+    A RunError for the CNN: the study kept only its totals.
     """
     if approach not in WITH_PREDICTIONS:
         raise RunError(f"the study stored no clip-by-clip predictions of {approach!r}, only its totals")
@@ -116,12 +107,7 @@ def reported_difference(a: str, b: str) -> Interval:
 def against_study(record: Experiment, approach: str, classifier: str = "SVM") -> dict[str, float]:
     """Exact McNemar test of a classical classifier on the study's own wav2vec test clips; ``b``: only the classifier is right.
 
-    Parameters
-    ----------
-    record : Experiment
-        Of :mod:`genre_utils.experiments.classical`.
-    approach : {"head-only", "full"}
-        Whose stored predictions.
+    `record` is that of :mod:`genre_utils.experiments.classical`; `approach` is head-only or full.
     """
     ids, y, predicted = predictions(approach)
     place = {clip: i for i, clip in enumerate(record.clips)}

@@ -10,9 +10,8 @@ used where it is installed, not copied into the book).
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-import os
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,7 +27,7 @@ from genre_utils.corpora.synthetic import composer, renderer, styles
 from genre_utils.corpora.synthetic.renderer import RATE_HZ, produce, render
 from genre_utils.device import cores
 from genre_utils.errors import CorpusError
-from genre_utils.paths import corpora_dir
+from genre_utils.paths import corpora_dir, write_whole
 from genre_utils.profiles import GENRES
 
 #: Chance that an artist takes a trait from a neighbouring genre: what makes the corpus hard.
@@ -54,7 +53,6 @@ class Plan:
 
     @property
     def file(self) -> str:
-        """Where the clip is, below the corpus's folder."""
         return f"{self.genre}/{self.id}.wav"
 
 
@@ -76,7 +74,8 @@ def plan_corpus(clips_per_genre: int, clip_s: float, seed: int) -> tuple[list[Pl
             artist = replace(artist, name=f"{artist.name} ({genre} {a + 1})")
             for _ in range(size):
                 key = (seed, g, a, number)
-                recording = f"{artist.name}: {composer.title(np.random.default_rng(key))}"
+                rng = np.random.default_rng(key)
+                recording = f"{artist.name}: {rng.choice(composer.TITLES)} No. {rng.integers(2, 99)}"
                 plans.append(Plan(f"{genre}.{number:05d}", genre, artist, recording, key))
                 number += 1
     return _plant_faults(plans, clip_s, np.random.default_rng([seed, 77]))
@@ -87,7 +86,7 @@ def _plant_faults(plans: list[Plan], clip_s: float, rng: np.random.Generator) ->
     shares = (REPLICAS, SAME_RECORDING, MISLABELLED)
     replicas, same, mislabelled = (max(1, round(share * len(plans))) for share in shares)
     free = [str(clip_id) for clip_id in rng.permutation(list(by_id))]
-    faults: dict = {"replicas": [], "same_recording": [], "mislabelled": {}, "unusable": {}}
+    faults: dict = {"replicas": [], "same_recording": [], "mislabelled": {}}
 
     def double(groups: list, other_label: bool = False, **changes) -> None:
         """Overwrite a free clip of the same artist, else of the same genre, by a double of another one."""
@@ -98,11 +97,10 @@ def _plant_faults(plans: list[Plan], clip_s: float, rng: np.random.Generator) ->
         else:
             chosen = [clip for clip in free if by_id[clip].artist == original.artist]
             chosen = chosen or [clip for clip in free if by_id[clip].genre == original.genre]
-        if not chosen:
-            return
-        free.remove(chosen[0])
-        by_id[chosen[0]] = replace(original, id=chosen[0], genre=by_id[chosen[0]].genre, **changes)
-        groups.append(sorted((original.id, chosen[0])))
+        if chosen:
+            free.remove(chosen[0])
+            by_id[chosen[0]] = replace(original, id=chosen[0], genre=by_id[chosen[0]].genre, **changes)
+            groups.append(sorted((original.id, chosen[0])))
 
     for number in range(replicas):
         double(faults["replicas"], other_label=number == 0, copy="exact" if number % 2 == 0 else "re-recorded")
@@ -138,15 +136,13 @@ def clip_wave(plan: Plan, clip_s: float) -> np.ndarray:
 
 
 def _write(plan: Plan, clip_s: float, root: Path) -> tuple[str, str]:
-    """Render one clip to its file (atomically) and return its id and SHA-256."""
-    path = root / plan.file
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    sf.write(partial, clip_wave(plan, clip_s), RATE_HZ, subtype="PCM_16", format="WAV")
+    """Render one clip to its file and return its id and SHA-256."""
+    buffer = io.BytesIO()
+    sf.write(buffer, clip_wave(plan, clip_s), RATE_HZ, subtype="PCM_16", format="WAV")
     if plan.damage == "truncated":
-        os.truncate(partial, 44 + 2 * RATE_HZ // 4)  # the header still promises the whole clip
-    os.replace(partial, path)
-    return plan.id, file_sha256(path)
+        buffer.truncate(44 + 2 * RATE_HZ // 4)  # the header still promises the whole clip
+    write_whole(root / plan.file, buffer.getvalue())
+    return plan.id, file_sha256(root / plan.file)
 
 
 def _recipe() -> str:
@@ -169,40 +165,20 @@ def _missing(plans: list[Plan], root: Path) -> tuple[list[Plan], dict[str, str]]
 def _render(plans: list[Plan], clip_s: float, root: Path, progress: bool) -> None:
     """Render those of `plans` that are missing."""
     missing, known = _missing(plans, root)
-    need, free = len(missing) * (round(clip_s * RATE_HZ) * 2 + 44), shutil.disk_usage(root).free
-    if free < 1.1 * need:
-        raise CorpusError(
-            f"rendering into {root} needs {need / 1e6:.0f} MB, {free / 1e6:.0f} MB are free: "
-            "free some space or set GENRE_UTILS_HOME to another disk"
-        )
     jobs = Parallel(n_jobs=min(8, cores()), return_as="generator_unordered")(
         delayed(_write)(plan, clip_s, root) for plan in missing
     )
-    bar = tqdm(jobs, total=len(missing), desc="rendering clips", unit="clip", disable=not progress)
     try:
-        for clip_id, digest in bar:
-            known[clip_id] = digest
+        known.update(tqdm(jobs, total=len(missing), desc="rendering clips", unit="clip", disable=not progress))
     finally:  # whatever happens, the next call renders only what is missing
-        partial = root / f"{CHECKSUMS}.part"
-        partial.write_text(json.dumps(dict(sorted(known.items())), indent=0))
-        os.replace(partial, root / CHECKSUMS)
+        write_whole(root / CHECKSUMS, json.dumps(known, indent=0, sort_keys=True).encode())
 
 
 def synthetic_corpus(clips_per_genre: int, clip_s: float, seed: int = 0, *, progress: bool = True) -> Corpus:
     """Render (or find, if already rendered) the synthetic corpus, in a folder below ``data/corpora``.
 
-    Parameters
-    ----------
-    clips_per_genre : int
-    clip_s : float
-        Length of every clip in seconds.
-    seed : int
-        The same seed gives the same bytes on one machine; another seed other artists and pieces.
-
-    Returns
-    -------
-    Corpus
-        Files ``<genre>/<genre>.NNNNN.wav``, 22,050 Hz mono PCM-16; the truncated file is excluded by name.
+    The same `seed` gives the same bytes on one machine; another seed other artists and pieces. Clips of `clip_s` seconds
+    are mono PCM-16 at 22,050 Hz; the truncated file is excluded by name.
 
     Raises
     ------
@@ -223,9 +199,6 @@ def synthetic_corpus(clips_per_genre: int, clip_s: float, seed: int = 0, *, prog
         ) from error
 
     excluded = {plan.id: faults["unusable"][plan.id] for plan in plans if plan.damage == "truncated"}
-    clips = tuple(
-        Clip(plan.id, root / plan.file, plan.genre, plan.artist.name, plan.recording)
-        for plan in plans
-        if plan.id not in excluded
-    )
-    return Corpus("synthetic", root, clips, clip_s, RATE_HZ, excluded, faults)
+    usable = [plan for plan in plans if plan.id not in excluded]
+    clips = tuple(Clip(p.id, root / p.file, p.genre, p.artist.name, p.recording) for p in usable)
+    return Corpus("synthetic", root, clips, clip_s, excluded, faults)

@@ -7,16 +7,16 @@ genres); :func:`compose` then writes one piece of that artist as a list of :clas
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
-from genre_utils.corpora.synthetic.styles import BORROWABLE, DRUMS, HARMONY, QUALITIES, SCALES, STYLES, Style
+from genre_utils.corpora.synthetic.styles import BORROWABLE, DRUMS, HARMONY, KICK, QUALITIES, SCALES, STYLES
 
 DRUM_CHANNEL, BASS, COMP, LEAD, PAD = 9, 0, 1, 2, 3
 
 
-@dataclass(frozen=True)
-class Note:
+class Note(NamedTuple):
     """One note: channel, MIDI pitch, start and length in seconds, velocity in (0, 1]."""
 
     channel: int
@@ -26,8 +26,7 @@ class Note:
     velocity: float
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(NamedTuple):
     """Notes, the program of every channel, and the drum kit."""
 
     notes: tuple[Note, ...]
@@ -48,9 +47,9 @@ _FIRST = ("Velvet", "Copper", "Midnight", "Paper", "Amber", "Silver", "Hollow", 
           "Electric", "Dusty", "Quiet", "Broken", "Marble", "Neon", "Salt", "Winter", "Cedar", "Iron")
 _SECOND = ("Lanterns", "Harbour", "Foxes", "Parade", "Orchard", "Static", "Rivers", "Quartet", "Engine", "Saints",
            "Meridian", "Sparrows", "Thunder", "Atlas", "Mirrors", "Union", "Hounds", "Company", "Tides", "Circuit")
-_TITLES = ("Before the Rain", "Slow Train", "Nine Doors", "Glass Hill", "Borrowed Light", "The Long Way", "Ashes",
-           "Second Street", "Blue Hour", "Weathervane", "Small Hours", "Runaway", "Old Machines", "Sundown", "Echo",
-           "Paper Moon Road", "Kerosene", "Fault Line", "Open Water", "Last Call", "Seven Bridges", "Undertow")
+TITLES = ("Before the Rain", "Slow Train", "Nine Doors", "Glass Hill", "Borrowed Light", "The Long Way", "Ashes",
+          "Second Street", "Blue Hour", "Weathervane", "Small Hours", "Runaway", "Old Machines", "Sundown", "Echo",
+          "Paper Moon Road", "Kerosene", "Fault Line", "Open Water", "Last Call", "Seven Bridges", "Undertow")
 
 
 def make_artist(genre: str, rng: np.random.Generator, *, borrow: float) -> Artist:
@@ -59,7 +58,7 @@ def make_artist(genre: str, rng: np.random.Generator, *, borrow: float) -> Artis
     borrowed = [trait for trait in BORROWABLE if rng.random() < borrow]
     source = {trait: STYLES[str(rng.choice(own.neighbours))] for trait in borrowed}
 
-    def style(trait: str) -> Style:
+    def style(trait: str):
         return source.get(trait, own)
 
     def some(options: tuple, count: int = 2) -> list:
@@ -104,11 +103,6 @@ def make_artist(genre: str, rng: np.random.Generator, *, borrow: float) -> Artis
     return Artist(name, choices, production)
 
 
-def title(rng: np.random.Generator) -> str:
-    """A title for a fictional recording."""
-    return f"{rng.choice(_TITLES)} No. {rng.integers(2, 99)}"
-
-
 @dataclass
 class _Score:
     """What the players share: the grid in time, the chords, the random generator, and the notes so far."""
@@ -150,21 +144,20 @@ _VELOCITY = {"X": 0.92, "x": 0.68, "o": 0.38}
 
 
 def _drums(score: _Score, bars: int, pattern: str) -> None:
-    lanes = DRUMS[pattern]
     for bar in range(bars):
         fill = bar % 4 == 3 and score.rng.random() < 0.5
-        for drum, row in lanes.items():
+        for drum, row in DRUMS[pattern].items():
             for step, mark in enumerate(row[: score.steps]):
-                if mark == "." or (fill and step >= score.steps - 4 and drum not in (36,)):
-                    continue
-                score.add(DRUM_CHANNEL, drum, bar, step, 1, _VELOCITY[mark])
-        if fill and lanes:
+                if mark != "." and (drum == KICK or not fill or step < score.steps - 4):
+                    score.add(DRUM_CHANNEL, drum, bar, step, 1, _VELOCITY[mark])
+        if fill and pattern != "none":
             for step in range(score.steps - 4, score.steps):
                 score.add(DRUM_CHANNEL, int(score.rng.choice((38, 45, 48, 50))), bar, step, 1, 0.7)
 
 
 #: Bass patterns: (step, length in sixteenths, interval above the root, velocity).
 _BASS = {
+    "none": [], "walking": [],  # walks from chord to chord, see _bass
     "pedal": [(0, 15, 0, 0.75)],
     "root-fifth": [(0, 7, 0, 0.85), (8, 7, 7, 0.8)],
     "root-8": [(s, 1.8, 0, 0.85) for s in range(0, 16, 2)],
@@ -180,18 +173,14 @@ _BASS = {
 
 def _bass(score: _Score, bars: int, pattern: str, program: int) -> None:
     octave = 36 if program not in (42, 0) else 40
-    if pattern == "none":
-        return
     for bar in range(bars):
         root, quality = score.chord(bar)
         base = octave + (root - octave) % 12
         if pattern == "walking":
-            following = score.chord(bar + 1)[0]
-            target = octave + (following - octave) % 12
-            line = [base, base + quality[1], base + quality[min(2, len(quality) - 1)], target + int(score.rng.choice((-1, 1)))]
+            target = octave + (score.chord(bar + 1)[0] - octave) % 12
+            line = [base, base + quality[1], base + quality[2], target + int(score.rng.choice((-1, 1)))]
             for beat in range(score.beats):
                 score.add(BASS, line[beat % 4], bar, 4 * beat, 3.6, 0.85)
-            continue
         for step, length, interval, velocity in _BASS[pattern]:
             if step < score.steps and score.rng.random() > 0.04:
                 score.add(BASS, base + interval, bar, step, length, velocity)
@@ -199,6 +188,7 @@ def _bass(score: _Score, bars: int, pattern: str, program: int) -> None:
 
 #: Comping rhythms: (step, length in sixteenths, velocity); every chord note sounds at once.
 _COMP = {
+    "none": [],
     "pad": [(0, 15.5, 0.5)],
     "stabs": [(0, 1.5, 0.75), (6, 1.5, 0.7), (11, 1.5, 0.65)],
     "charleston": [(0, 3, 0.65), (6, 2, 0.6)],
@@ -217,16 +207,13 @@ _COMP = {
 }
 #: Broken chords: order of the chord's notes on successive steps of the given length.
 _BROKEN = {"alberti": ((0, 2, 1, 2), 2), "arpeggio": ((0, 1, 2, 3, 2, 1), 2), "banjo-roll": ((0, 2, 3, 1, 2, 3), 1)}
-_POWER = ("palm-mute", "gallop-chords", "power-8")
 
 
-def _comp(score: _Score, bars: int, pattern: str, program: int) -> None:
-    if pattern == "none":
-        return
+def _comp(score: _Score, bars: int, pattern: str) -> None:
     for bar in range(bars):
         root, quality = score.chord(bar)
         base = 52 + (root - 52) % 12
-        if pattern in _POWER:
+        if pattern in ("palm-mute", "gallop-chords", "power-8"):
             base, quality = 40 + (root - 40) % 12, (0, 7, 12)
         if pattern in _BROKEN:
             order, every = _BROKEN[pattern]
@@ -237,10 +224,9 @@ def _comp(score: _Score, bars: int, pattern: str, program: int) -> None:
         for step, length, velocity in _COMP[pattern]:
             if step >= score.steps:
                 continue
-            voicing = quality
             if pattern == "shuffle-boogie":  # fifth and sixth in turn over the root: the boogie figure
-                voicing = (0, 9) if step % 8 in (4, 6) else (0, 7)
-            for i, interval in enumerate(voicing):
+                quality = (0, 9) if step % 8 in (4, 6) else (0, 7)
+            for i, interval in enumerate(quality):
                 drag = 0.06 * i if pattern in ("strum", "boom-chick") else 0.0
                 score.add(COMP, base + interval, bar, step + drag, length, velocity)
 
@@ -257,8 +243,7 @@ _LEAD = {
 def _motif(score: _Score, style: str, density: float) -> list[tuple[int, int, float]]:
     """One bar of melody as (step, change of scale degree, length in steps)."""
     grid, longest, _, leap, _ = _LEAD[style]
-    rng = score.rng
-    motif = []
+    rng, motif = score.rng, []
     for step in range(0, score.steps, grid):
         if rng.random() < density * (1.25 if step % 4 == 0 else 0.9):
             move = int(rng.integers(-leap, leap + 1)) if leap else int(rng.random() < 0.15)
@@ -268,8 +253,7 @@ def _motif(score: _Score, style: str, density: float) -> list[tuple[int, int, fl
 
 def _lead(score: _Score, bars: int, style: str, density: float, scale: tuple[int, ...]) -> None:
     _, _, register, _, repeats = _LEAD[style]
-    rng = score.rng
-    degree, motif = 0, _motif(score, style, density)
+    rng, degree, motif = score.rng, 0, _motif(score, style, density)
     for bar in range(bars):
         if style == "call-response" and bar % 2 == 1 and rng.random() < 0.6:
             continue
@@ -292,23 +276,21 @@ def compose(artist: Artist, rng: np.random.Generator, length_s: float) -> Piece:
     c = artist.choices
     tempo = rng.uniform(*sorted(c["tempo_bpm"]))
     beats = int(rng.choice(c["metre"]))
-    chords = []
-    for token in HARMONY[str(rng.choice(c["harmony"]))].split():
-        root, quality = token.split(":")
-        chords.append((int(root), QUALITIES[quality]))
+    tokens = [token.split(":") for token in HARMONY[str(rng.choice(c["harmony"]))].split()]
+    chords = [(int(root), QUALITIES[quality]) for root, quality in tokens]
     turn = int(rng.integers(len(chords)))  # GTZAN's excerpts start anywhere in a piece
     score = _Score(
-        rng=rng, beat_s=60 / tempo, beats=beats, swing=c["swing"], tonic=60 + int(rng.choice(c["keys"])),
-        chords=chords[turn:] + chords[:turn], looseness_s=c["looseness_s"], dynamics=c["dynamics"],
-        balance=c["balance"],
-    )
+        rng=rng, beat_s=60 / tempo, beats=beats, tonic=60 + int(rng.choice(c["keys"])),
+        chords=chords[turn:] + chords[:turn],
+        **{name: c[name] for name in ("swing", "looseness_s", "dynamics", "balance")},
+    )  # fmt: skip
     bars = int(np.ceil(length_s / (beats * score.beat_s))) + 1
     drums, bass, comping = (str(rng.choice(c[part])) for part in ("drums", "bass", "comping"))
     lead_style = str(rng.choice(c["lead_style"]))
     comp_program, lead_program = int(rng.choice(c["comp_program"])), int(rng.choice(c["lead_program"]))
     _drums(score, bars, drums)
     _bass(score, bars, bass, c["bass_program"])
-    _comp(score, bars, comping, comp_program)
+    _comp(score, bars, comping)
     if rng.random() < 0.92:  # now and then an excerpt without its soloist or singer
         _lead(score, bars, lead_style, c["lead_density"], SCALES[c["scale"]])
     programs = {BASS: c["bass_program"], COMP: comp_program, LEAD: lead_program}

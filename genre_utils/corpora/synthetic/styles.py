@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 KICK, SNARE, STICK, CLAP, HAT, OPEN_HAT, RIDE, CRASH, BRUSH = 36, 38, 37, 39, 42, 46, 51, 49, 40
-TOM_LOW, TOM_HIGH, TAMBOURINE, COWBELL, SHAKER, BONGO = 45, 48, 54, 56, 70, 60
+TOM_LOW, TAMBOURINE, SHAKER, BONGO = 45, 54, 70, 60
 
 #: Drum patterns: General-MIDI drum -> sixteen (or, in three-four, twelve) steps.
 DRUMS: dict[str, dict[int, str]] = {
@@ -19,18 +19,10 @@ DRUMS: dict[str, dict[int, str]] = {
     "slow-blues": {KICK: "X.....x.X.......", SNARE: "....X.......X...", HAT: "X.xxX.xxX.xxX.xx"},
     "train": {KICK: "X...X...X...X...", SNARE: "o.oXo.oXo.oXo.oX", HAT: "..x...x...x...x."},
     "two-step": {KICK: "X.......X.......", STICK: "....X.......X...", HAT: "x.x.x.x.x.x.x.x."},
-    "four-floor": {
-        KICK: "X...X...X...X...",
-        SNARE: "....X.......X...",
-        OPEN_HAT: "..X...X...X...X.",
-        HAT: "x.x.x.x.x.x.x.x.",
-    },
-    "four-floor-clap": {
-        KICK: "X...X...X...X...",
-        CLAP: "....X.......X...",
-        HAT: "xxXxxxXxxxXxxxXx",
-        TAMBOURINE: "..x...x...x...x.",
-    },
+    "four-floor": {KICK: "X...X...X...X...", SNARE: "....X.......X...", OPEN_HAT: "..X...X...X...X.",
+                   HAT: "x.x.x.x.x.x.x.x."},
+    "four-floor-clap": {KICK: "X...X...X...X...", CLAP: "....X.......X...", HAT: "xxXxxxXxxxXxxxXx",
+                        TAMBOURINE: "..x...x...x...x."},
     "boom-bap": {KICK: "X..x....x.X.....", SNARE: "....X.......X..o", HAT: "x.x.x.x.x.x.x.xx"},
     "trap": {KICK: "X.....x...X.....", CLAP: "........X.......", HAT: "x.xxx.x.xxxxx.x."},
     "breaks": {KICK: "X.x.......x..x..", SNARE: "....X..o.o..X..o", HAT: "x.x.x.x.x.x.x.x."},
@@ -54,16 +46,8 @@ DRUMS: dict[str, dict[int, str]] = {
 
 #: Chord qualities in semitones.
 QUALITIES: dict[str, tuple[int, ...]] = {
-    "maj": (0, 4, 7),
-    "min": (0, 3, 7),
-    "7": (0, 4, 7, 10),
-    "9": (0, 4, 10, 14),
-    "maj7": (0, 4, 7, 11),
-    "6": (0, 4, 7, 9),
-    "m7": (0, 3, 7, 10),
-    "m9": (0, 3, 10, 14),
-    "m7b5": (0, 3, 6, 10),
-    "5": (0, 7, 12),
+    "maj": (0, 4, 7), "min": (0, 3, 7), "7": (0, 4, 7, 10), "9": (0, 4, 10, 14), "maj7": (0, 4, 7, 11),
+    "6": (0, 4, 7, 9), "m7": (0, 3, 7, 10), "m9": (0, 3, 10, 14), "m7b5": (0, 3, 6, 10), "5": (0, 7, 12),
     "sus": (0, 5, 7),
 }
 
@@ -71,73 +55,39 @@ QUALITIES: dict[str, tuple[int, ...]] = {
 HARMONY: dict[str, str] = {
     "blues-12": "0:7 0:7 0:7 0:7 5:7 5:7 0:7 0:7 7:7 5:7 0:7 7:7",
     "blues-quick": "0:7 5:7 0:7 0:7 5:7 5:7 0:7 0:7 7:9 5:9 0:7 7:7",
-    "blues-minor": "0:m7 0:m7 5:m7 0:m7 8:7 7:7 0:m7 7:7",
-    "vamp-7": "0:7 0:7 5:7 0:7",
+    "blues-minor": "0:m7 0:m7 5:m7 0:m7 8:7 7:7 0:m7 7:7", "vamp-7": "0:7 0:7 5:7 0:7",
     "cadence": "0:maj 5:maj 7:7 0:maj 9:min 2:min 7:7 0:maj",
     "circle": "0:min 5:min 10:maj 3:maj 8:maj 2:m7b5 7:7 0:min",
     "pachelbel": "0:maj 7:maj 9:min 4:min 5:maj 0:maj 5:maj 7:maj",
     "country": "0:maj 0:maj 5:maj 0:maj 0:maj 7:maj 0:maj 0:maj",
-    "country-2": "0:maj 5:maj 0:maj 7:7 0:maj 5:maj 7:7 0:maj",
-    "disco-minor": "0:m7 5:m7 10:7 3:maj7",
-    "disco-major": "0:maj7 9:m7 2:m7 7:7",
-    "loop-2": "0:m9 8:maj7",
-    "loop-1": "0:m7 0:m7 0:m7 3:maj",
-    "two-five": "2:m7 7:7 0:maj7 0:6 2:m7 7:7 4:m7 9:7",
-    "rhythm": "0:6 9:7 2:m7 7:7 4:m7 9:7 2:m7 7:7",
-    "modal": "0:m7 0:m7 0:m7 0:m7 1:m7 1:m7 0:m7 0:m7",
-    "metal-minor": "0:5 0:5 8:5 10:5",
-    "phrygian": "0:5 1:5 0:5 3:5 0:5 1:5 10:5 8:5",
-    "chromatic": "0:5 3:5 5:5 6:5",
-    "axis": "0:maj 7:maj 9:min 5:maj",
-    "axis-minor": "9:min 5:maj 0:maj 7:maj",
-    "fifties": "0:maj 9:min 5:maj 7:maj",
-    "reggae-two": "0:min 5:min 0:min 7:min",
-    "reggae-major": "0:maj 2:min 0:maj 5:maj",
-    "mixolydian": "0:maj 10:maj 5:maj 0:maj",
-    "power": "0:5 0:5 5:5 7:5",
+    "country-2": "0:maj 5:maj 0:maj 7:7 0:maj 5:maj 7:7 0:maj", "disco-minor": "0:m7 5:m7 10:7 3:maj7",
+    "disco-major": "0:maj7 9:m7 2:m7 7:7", "loop-2": "0:m9 8:maj7", "loop-1": "0:m7 0:m7 0:m7 3:maj",
+    "two-five": "2:m7 7:7 0:maj7 0:6 2:m7 7:7 4:m7 9:7", "rhythm": "0:6 9:7 2:m7 7:7 4:m7 9:7 2:m7 7:7",
+    "modal": "0:m7 0:m7 0:m7 0:m7 1:m7 1:m7 0:m7 0:m7", "metal-minor": "0:5 0:5 8:5 10:5",
+    "phrygian": "0:5 1:5 0:5 3:5 0:5 1:5 10:5 8:5", "chromatic": "0:5 3:5 5:5 6:5",
+    "axis": "0:maj 7:maj 9:min 5:maj", "axis-minor": "9:min 5:maj 0:maj 7:maj",
+    "fifties": "0:maj 9:min 5:maj 7:maj", "reggae-two": "0:min 5:min 0:min 7:min",
+    "reggae-major": "0:maj 2:min 0:maj 5:maj", "mixolydian": "0:maj 10:maj 5:maj 0:maj", "power": "0:5 0:5 5:5 7:5",
     "minor-rock": "0:min 10:maj 8:maj 10:maj",
 }
 
 #: Scales for the melody, in semitones above the tonic.
 SCALES: dict[str, tuple[int, ...]] = {
-    "blues": (0, 3, 5, 6, 7, 10),
-    "major": (0, 2, 4, 5, 7, 9, 11),
-    "minor": (0, 2, 3, 5, 7, 8, 10),
-    "pentatonic": (0, 2, 4, 7, 9),
-    "minor-pentatonic": (0, 3, 5, 7, 10),
-    "dorian": (0, 2, 3, 5, 7, 9, 10),
-    "bebop": (0, 2, 4, 5, 7, 9, 10, 11),
-    "phrygian": (0, 1, 3, 5, 7, 8, 10),
+    "blues": (0, 3, 5, 6, 7, 10), "major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10),
+    "pentatonic": (0, 2, 4, 7, 9), "minor-pentatonic": (0, 3, 5, 7, 10), "dorian": (0, 2, 3, 5, 7, 9, 10),
+    "bebop": (0, 2, 4, 5, 7, 9, 10, 11), "phrygian": (0, 1, 3, 5, 7, 8, 10),
 }
 
 
 @dataclass(frozen=True)
 class Style:
-    """The rules of one genre. Every tuple lists alternatives; an artist settles on some of them.
+    """The rules of one genre: alternatives, of which an artist settles on some, and ranges (lowest, highest).
 
-    Attributes
-    ----------
-    tempo_bpm : (float, float)
-        Quarter notes a minute.
-    metre : tuple of int
-        Beats in a bar.
-    swing : (float, float)
-        Share of a beat that its first eighth takes: 0.5 is straight, 0.67 a triplet shuffle.
-    drums, bass, comping, harmony, scale, lead_style : tuple of str
-        Names in the tables above, and of the patterns in :mod:`genre_utils.corpora.synthetic.composer`.
-    kit, bass_program, comp_program, lead_program, pad_program : tuple of int
-    lead_density : (float, float)
-        Share of the melody's possible onsets that sound.
-    drive : (float, float)
-        Amount of saturation in the mix.
-    brightness_hz : (float, float)
-        Corner of the mix's low-pass filter.
-    reverb : (float, float)
-        Share of reverberated sound.
-    dynamics : float
-        Spread of the loudness within a piece, as a share of full velocity.
-    neighbours : tuple of str
-        Genres it borrows from.
+    Names are those of the tables above and of the patterns in :mod:`genre_utils.corpora.synthetic.composer`.
+    `tempo_bpm` counts quarter notes a minute; `swing` is the share of a beat that its first eighth takes (0.5 is
+    straight, 0.67 a triplet shuffle); `lead_density` the share of the melody's possible onsets that sound; `drive` the
+    saturation of the mix, `brightness_hz` the corner of its low-pass filter, `reverb` the share of reverberated sound;
+    `dynamics` the spread of the loudness within a piece, as a share of full velocity; `neighbours` it borrows from.
     """
 
     tempo_bpm: tuple[float, float]
@@ -164,8 +114,7 @@ class Style:
 
 STYLES: dict[str, Style] = {
     "blues": Style(
-        tempo_bpm=(66, 126), swing=(0.6, 0.67),
-        drums=("shuffle", "shuffle", "slow-blues"), kit=(0, 8),
+        tempo_bpm=(66, 126), swing=(0.6, 0.67), drums=("shuffle", "shuffle", "slow-blues"), kit=(0, 8),
         bass=("shuffle-walk", "root-fifth", "walking"), bass_program=(32, 33),
         comping=("shuffle-boogie", "shuffle-boogie", "stabs"), comp_program=(27, 0, 27),
         harmony=("blues-12", "blues-quick", "vamp-7", "blues-minor"), scale=("blues", "minor-pentatonic"),
@@ -173,8 +122,7 @@ STYLES: dict[str, Style] = {
         drive=(0.05, 0.35), brightness_hz=(3_000, 6_000), neighbours=("rock", "jazz", "country"),
     ),
     "classical": Style(
-        tempo_bpm=(56, 140), metre=(4, 3),
-        drums=("none", "none", "timpani"), kit=(48,),
+        tempo_bpm=(56, 140), metre=(4, 3), drums=("none", "none", "timpani"), kit=(48,),
         bass=("pedal", "none", "root-fifth"), bass_program=(43, 42, 0),
         comping=("alberti", "pad", "arpeggio"), comp_program=(0, 48, 6, 24, 46, 45),
         harmony=("cadence", "circle", "pachelbel"), scale=("major", "minor"),
@@ -192,8 +140,7 @@ STYLES: dict[str, Style] = {
         drive=(0.0, 0.15), brightness_hz=(7_500, 10_500), neighbours=("rock", "blues", "pop"),
     ),
     "disco": Style(
-        tempo_bpm=(106, 130),
-        drums=("four-floor", "four-floor", "four-floor-clap"), kit=(0, 16, 8),
+        tempo_bpm=(106, 130), drums=("four-floor", "four-floor", "four-floor-clap"), kit=(0, 16, 8),
         bass=("octaves", "octaves", "syncopated"), bass_program=(33, 36),
         comping=("funk-16", "stabs", "offbeat"), comp_program=(28, 27, 7),
         harmony=("disco-minor", "disco-major", "axis-minor", "loop-2"), scale=("dorian", "pentatonic", "minor-pentatonic"),
@@ -202,8 +149,7 @@ STYLES: dict[str, Style] = {
         neighbours=("pop", "hiphop", "rock", "reggae"),
     ),
     "hiphop": Style(
-        tempo_bpm=(78, 108), swing=(0.5, 0.6),
-        drums=("boom-bap", "trap", "breaks"), kit=(25, 25, 24),
+        tempo_bpm=(78, 108), swing=(0.5, 0.6), drums=("boom-bap", "trap", "breaks"), kit=(25, 25, 24),
         bass=("sparse-sub", "syncopated"), bass_program=(38, 39, 33, 32),
         comping=("loop-stab", "pad", "none"), comp_program=(4, 48, 11),
         harmony=("loop-2", "loop-1", "modal"), scale=("minor-pentatonic", "dorian"),
@@ -221,8 +167,7 @@ STYLES: dict[str, Style] = {
         neighbours=("blues", "classical", "hiphop"),
     ),
     "metal": Style(
-        tempo_bpm=(112, 192),
-        drums=("double-kick", "gallop", "thrash", "half-time"), kit=(16, 0, 8),
+        tempo_bpm=(112, 192), drums=("double-kick", "gallop", "thrash", "half-time"), kit=(16, 0, 8),
         bass=("root-8", "root-16"), bass_program=(34, 33),
         comping=("palm-mute", "gallop-chords", "power-8"), comp_program=(30, 30, 29),
         harmony=("metal-minor", "phrygian", "chromatic"), scale=("phrygian", "minor"),
@@ -231,8 +176,7 @@ STYLES: dict[str, Style] = {
         neighbours=("rock", "rock", "hiphop"),
     ),
     "pop": Style(
-        tempo_bpm=(84, 132),
-        drums=("pop", "pop-dance", "ballad"), kit=(24, 24, 16),
+        tempo_bpm=(84, 132), drums=("pop", "pop-dance", "ballad"), kit=(24, 24, 16),
         bass=("root-8", "syncopated", "pedal"), bass_program=(38, 39, 35),
         comping=("pad", "arpeggio", "strum", "stabs"), comp_program=(0, 4, 90),
         harmony=("axis", "axis-minor", "fifties"), scale=("major", "pentatonic"),
@@ -241,8 +185,7 @@ STYLES: dict[str, Style] = {
         neighbours=("disco", "rock", "country", "hiphop"),
     ),
     "reggae": Style(
-        tempo_bpm=(62, 98), swing=(0.5, 0.6),
-        drums=("one-drop", "one-drop", "rockers", "steppers"), kit=(0, 8),
+        tempo_bpm=(62, 98), swing=(0.5, 0.6), drums=("one-drop", "one-drop", "rockers", "steppers"), kit=(0, 8),
         bass=("dub", "syncopated"), bass_program=(33, 35, 32, 38),
         comping=("skank", "skank", "bubble"), comp_program=(16, 28, 17),
         harmony=("reggae-two", "reggae-major", "loop-1", "fifties"), scale=("minor-pentatonic", "dorian", "major"),
@@ -251,8 +194,7 @@ STYLES: dict[str, Style] = {
         neighbours=("hiphop", "pop", "disco"),
     ),
     "rock": Style(
-        tempo_bpm=(94, 156), swing=(0.5, 0.54),
-        drums=("rock", "rock", "rock-open"), kit=(16, 8),
+        tempo_bpm=(94, 156), swing=(0.5, 0.54), drums=("rock", "rock", "rock-open"), kit=(16, 8),
         bass=("root-8", "root-fifth", "syncopated"), bass_program=(34, 33),
         comping=("power-8", "power-8", "strum"), comp_program=(29, 29, 27),
         harmony=("power", "mixolydian", "minor-rock", "axis"), scale=("minor-pentatonic", "major", "blues"),

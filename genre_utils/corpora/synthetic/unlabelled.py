@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 
-import librosa
 import numpy as np
-import soundfile
 from tqdm import tqdm
 
+from genre_utils.audio import load_audio
 from genre_utils.corpora.synthetic import synthetic_corpus
 from genre_utils.profiles import GENRES
 
@@ -27,12 +26,10 @@ def render_unlabelled(n_clips: int, clip_s: float = 10.0, *, progress: bool = Tr
     per_genre, files = math.ceil(n_clips / len(GENRES)), []
     for part in range(math.ceil(per_genre / 40)):
         clips = min(40, per_genre - 40 * part)
-        corpus = synthetic_corpus(clips, clip_s, seed=FIRST_SEED + part, progress=progress)
-        files += [clip.path for clip in corpus]
+        files += [clip.path for clip in synthetic_corpus(clips, clip_s, seed=FIRST_SEED + part, progress=progress)]
     order = np.random.default_rng(FIRST_SEED).permutation(len(files))
     waves = np.zeros((len(files), round(clip_s * RATE_HZ)), dtype=np.int16)
     for row, index in zip(waves, tqdm(order, desc="resampling", unit="clip", disable=not progress), strict=True):
-        wave, rate_hz = soundfile.read(files[index], dtype="float32")
-        wave = librosa.resample(wave, orig_sr=rate_hz, target_sr=RATE_HZ)[: len(row)]
+        wave = load_audio(files[index], rate_hz=RATE_HZ)[0][: len(row)]
         row[: len(wave)] = np.clip(np.round(wave * 32767), -32768, 32767)
     return waves
