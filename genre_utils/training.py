@@ -112,9 +112,7 @@ class _Trainer(Trainer):
     def log(self, logs: dict, *args, **kwargs) -> None:
         loss = logs.get("loss")
         if loss is not None and not math.isfinite(loss):
-            raise GenreError(
-                f"the loss became {loss} at step {self.state.global_step}: lower the learning rate"
-            )
+            raise GenreError(f"the loss became {loss} at step {self.state.global_step}: lower the learning rate")
         if "eval_loss" in logs:
             now = time.perf_counter()
             logs["seconds"], self.epoch_began = now - self.epoch_began, now
@@ -148,18 +146,12 @@ def _hash_array(digest, array: np.ndarray) -> None:
         digest.update(np.ascontiguousarray(row).view(np.uint8).data)
 
 
-def _key(
-    model: nn.Module, train: WindowSet, val: WindowSet, training: Training, seed: int, precision: str
-) -> str:
-    """SHA-256 over everything that decides what a fit gives: the model's settings and first weights, data, training,
-    seed, versions."""
+def _key(model: nn.Module, train: WindowSet, val: WindowSet, training: Training, seed: int, precision: str) -> str:
+    """SHA-256 over everything that decides what a fit gives."""
     digest = hashlib.sha256()
-    about = [type(model).__name__, model.settings, asdict(training), seed, precision, train.window, val.window, val.starts.tolist()]
-    about += [
-        torch.__version__,
-        transformers.__version__,
-        [n for n, p in model.named_parameters() if p.requires_grad],
-    ]
+    about = [type(model).__name__, model.settings, asdict(training), seed, precision, train.window, val.window]
+    trained = [name for name, weight in model.named_parameters() if weight.requires_grad]
+    about += [val.starts.tolist(), torch.__version__, transformers.__version__, trained]
     digest.update(json.dumps(about, default=str).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
@@ -355,8 +347,7 @@ def _train(model, train, val, training, seed, checkpoints: Path, progress, preci
         try:
             trainer.train(resume_from_checkpoint=_last_complete(checkpoints))
         finally:
-            # accelerate replaces `forward` by one that computes in `precision` for ever; the class's own
-            # returns.
+            # accelerate replaces `forward` by one that computes in `precision` for ever; the class's own returns.
             for name in ("forward", "_original_forward"):
                 model.__dict__.pop(name, None)
     history = _history(trainer.state.log_history)

@@ -42,17 +42,10 @@ class WindowSet(torch.utils.data.Dataset):
     """
 
     def __init__(
-        self,
-        inputs: np.ndarray,
-        labels: Sequence[int],
-        window: int | None = None,
-        train: bool = False,
-        most: int | None = None,
+        self, inputs: np.ndarray, labels: Sequence[int], window: int | None = None, train: bool = False, most: int | None = None
     ):
         if len(inputs) != len(labels) or len(inputs) == 0:
-            raise GenreError(
-                f"{len(inputs)} clips and {len(labels)} labels: they must be equally many, and some"
-            )
+            raise GenreError(f"{len(inputs)} clips and {len(labels)} labels: they must be equally many, and some")
         self.inputs, self.labels = inputs, np.asarray(labels, dtype=np.int64)
         self.window = None if window is None else min(int(window), inputs.shape[-1])
         self.train, self.seed, self.epoch = train, 0, 0
@@ -94,14 +87,9 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 @torch.no_grad()
 def predict_windows(
-    model: nn.Module,
-    inputs: np.ndarray,
-    window: int | None = None,
-    batch_size: int = 32,
-    *,
-    precision: str = "auto",
+    model: nn.Module, inputs: np.ndarray, window: int | None = None, batch_size: int = 32, *, precision: str = "auto",
     progress: bool = False,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Class probabilities of every window, (m, n_genres), and the clip each window belongs to, (m,)."""
     windows = WindowSet(inputs, np.zeros(len(inputs)), window)
     device = next(model.parameters()).device
@@ -119,14 +107,9 @@ def predict_windows(
 
 
 def predict_clips(
-    model: nn.Module,
-    inputs: np.ndarray,
-    window: int | None = None,
-    batch_size: int = 32,
-    *,
-    precision: str = "auto",
+    model: nn.Module, inputs: np.ndarray, window: int | None = None, batch_size: int = 32, *, precision: str = "auto",
     progress: bool = False,
-) -> np.ndarray:
+) -> np.ndarray:  # fmt: skip
     """Class probabilities of every clip, float (n, n_genres): the mean over its evenly spaced windows.
 
     Parameters

@@ -11,7 +11,6 @@ from genre_utils.comparison import comparisons
 from genre_utils.errors import RunError
 from genre_utils.evaluation import Interval
 from genre_utils.records import TITLES, RunCard
-from genre_utils.study.ledger import overview, summary
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
@@ -49,6 +48,8 @@ def ledger_markdown(table: pd.DataFrame, link: Callable[[str], str] = str) -> st
 
     `table` is that of :func:`genre_utils.study.ledger.ledger`; `link` makes a record or notebook into a link.
     """
+    from genre_utils.study.ledger import overview, summary
+
     wide = overview(table).reset_index()
     parts = [summary(table), "", *markdown_table(["Claim", "Reported", *wide.columns[2:]], wide.to_numpy()), ""]
     header = ("Evidence", "Found", "Verdict", "Why", "Record", "Notebook")
