@@ -22,15 +22,6 @@ SHORTEST_S = 0.1
 MP3_RATES_HZ = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 
 
-def _check_file(path: Path) -> None:
-    if not path.exists():
-        raise AudioError(f"no such file: {path}. Check the spelling, or fetch or render the corpus again.")
-    if path.is_dir():
-        raise AudioError(f"{path} is a folder, not an audio file: name one file inside it.")
-    if path.stat().st_size == 0:
-        raise AudioError(f"{path} is empty (zero bytes): its download or copy was cut short; get it again.")
-
-
 def load_audio(
     path: str | Path, *, rate_hz: int | None = None, offset_s: float = 0.0, duration_s: float | None = None
 ) -> tuple[np.ndarray, int]:
@@ -59,7 +50,12 @@ def load_audio(
     path = Path(path)
     if offset_s < 0 or (duration_s is not None and duration_s <= 0):
         raise AudioError(f"cannot read {path} from {offset_s} s for {duration_s} s: use a start >= 0, length > 0")
-    _check_file(path)
+    if not path.exists():
+        raise AudioError(f"no such file: {path}. Check the spelling, or fetch or render the corpus again.")
+    if path.is_dir():
+        raise AudioError(f"{path} is a folder, not an audio file: name one file inside it.")
+    if path.stat().st_size == 0:
+        raise AudioError(f"{path} is empty (zero bytes): its download or copy was cut short; get it again.")
     try:
         with sf.SoundFile(path) as file:
             own_hz = file.samplerate

@@ -18,10 +18,7 @@ from genre_utils.records import TITLES, RunCard, own_cards, recorded_cards
 
 @dataclass(frozen=True)
 class Predictions:
-    """Several cards on one test set, in one order of clips: labels and predicted classes (n,), scores (n, k).
-
-    The artists are None where the corpus knows none.
-    """
+    """Several cards on one test set, in one order of clips: labels and predicted classes (n,), scores (n, k)."""
 
     ids: tuple[str, ...]
     y: np.ndarray

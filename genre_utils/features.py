@@ -56,20 +56,15 @@ def mel_db(wave: np.ndarray, settings: MelSettings = MEL) -> np.ndarray:
     return librosa.power_to_db(power, ref=np.max)
 
 
-def unit_range(db: np.ndarray) -> np.ndarray:
-    """`db` of one clip moved to [0, 1] by its own minimum and maximum; a flat one becomes zeros."""
-    db = np.asarray(db, dtype=np.float32)
+def mel_unit(wave: np.ndarray, settings: MelSettings = MEL) -> np.ndarray:
+    """What the study's CNN sees: the decibel mel-spectrogram moved to [0, 1] by its own minimum and maximum."""
+    db = np.asarray(mel_db(wave, settings), dtype=np.float32)
     low, high = db.min(), db.max()
     return (db - low) / (high - low) if high > low else np.zeros_like(db)
 
 
-def mel_unit(wave: np.ndarray, settings: MelSettings = MEL) -> np.ndarray:
-    """What the study's CNN sees: the decibel mel-spectrogram on [0, 1], float32, shape (n_mels, T)."""
-    return unit_range(mel_db(wave, settings))
-
-
 def _running_median(rows: np.ndarray, size: int) -> np.ndarray:
-    """Median over `size` neighbours along the last axis, mirrored at the ends; shape kept."""
+    """Median over `size` neighbours along the last axis, mirrored at the ends."""
     from scipy.ndimage import median_filter
 
     # One pass over all rows laid end to end: SciPy filters 1-D arrays some twenty times faster than rows of a 2-D one.
@@ -81,8 +76,7 @@ def _running_median(rows: np.ndarray, size: int) -> np.ndarray:
 def harmonic_percussive(wave: np.ndarray, spectrum: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Harmonic and percussive parts of `wave`, shape (n,) each: ``librosa.effects.hpss``, ten times faster.
 
-    Median filters across time and across frequency, soft masks (Fitzgerald 2010, DAFx). `spectrum` is
-    ``librosa.stft(wave)`` if it is at hand.
+    Median filters and soft masks (Fitzgerald 2010, DAFx). `spectrum` is ``librosa.stft(wave)`` if it is at hand.
     """
     spectrum = librosa.stft(wave) if spectrum is None else spectrum
     magnitude = np.abs(spectrum)
@@ -128,10 +122,9 @@ def clip_statistics(wave: np.ndarray, rate_hz: int) -> np.ndarray:
 
 
 def fit_length(wave: np.ndarray, samples: int) -> np.ndarray:
-    """`wave` cut to `samples`, or repeated from its beginning until it is that long.
+    """`wave` cut to `samples`, or repeated until it is that long.
 
-    Repeating, not zero padding: GTZAN's clips differ by up to 0.1 s in length, by genre, and a silent tail
-    would tell a classifier which.
+    No zero padding: GTZAN's clips differ by up to 0.1 s, by genre, and a silent tail would tell a classifier which.
     """
     return wave[:samples] if len(wave) >= samples else np.pad(wave, (0, samples - len(wave)), mode="wrap")
 

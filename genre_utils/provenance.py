@@ -79,7 +79,7 @@ def hardware() -> dict[str, Any]:
 
 
 def _cuda():
-    """``torch.cuda`` where there is a GPU, asked only once a model was run."""
+    """``torch.cuda`` where there is a GPU and torch was imported."""
     torch = sys.modules.get("torch")
     return torch.cuda if torch is not None and torch.cuda.is_available() else None
 

@@ -99,8 +99,8 @@ class Experiment(Record):
     ) -> Interval:
         """Mean accuracy of `contestant`, or its lead over `against`, with a 95 % interval.
 
-        Where every draw tests all clips: over draws and artists. Where one fixed split was scored once: Wilson's. Where
-        draws test different clips: the corrected t of :func:`genre_utils.evaluation.over_splits`.
+        Over draws and artists where every draw tests all clips, Wilson's where there is one draw, else the corrected t
+        of :func:`genre_utils.evaluation.over_splits`.
         """
         marks = self.marks(contestant, condition, labels, layer)
         other = None if against is None else self.marks(against, condition, labels, layer)

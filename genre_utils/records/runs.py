@@ -241,12 +241,12 @@ def read_cards(path: Path) -> list[RunCard]:
 
 def recorded_cards() -> dict[str, list[RunCard]]:
     """Every run record that comes with the book: its folder or contributed file below ``book/results`` -> cards."""
-    base = recorded_dir()
-    if base is None:
-        return {}
-    others = ("experiments", "contributed", "timing")
-    places = [folder for folder in sorted(base.iterdir()) if folder.is_dir() and folder.name not in others]
-    found = {f"book/results/{place.name}": list(map(RunCard.load, sorted(place.glob("*.json")))) for place in places}
-    for path in sorted(base.glob("contributed/*.json")):
-        found[f"book/results/contributed/{path.name}"] = read_cards(path)
-    return {place: cards for place, cards in found.items() if cards}
+    base, found = recorded_dir(), {}
+    paths = base.glob("*/*.json") if base else ()
+    for path in sorted(paths, key=lambda path: (path.parent.name == "contributed", path)):
+        folder = path.parent.name
+        if folder == "contributed":
+            found[f"book/results/contributed/{path.name}"] = read_cards(path)
+        elif folder not in ("experiments", "timing"):
+            found.setdefault(f"book/results/{folder}", []).append(RunCard.load(path))
+    return found
