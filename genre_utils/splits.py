@@ -14,9 +14,9 @@ from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from genre_utils.corpora import Clip, Corpus
 from genre_utils.corpora.faults import Faults, gtzan_faults
-from genre_utils.errors import CorpusError
+from genre_utils.errors import CorpusError, ProfileError
 from genre_utils.paths import package_data
-from genre_utils.profiles import GENRES, Profile
+from genre_utils.profiles import GENRES, GTZAN_SPLITS, SPLITS, Profile
 
 #: Shares of training, validation and test clips in the book's own splits.
 FRACTIONS = (0.6, 0.15, 0.25)
@@ -67,12 +67,9 @@ def _genre(clip: str) -> str:
 def gtzan_split(name: str) -> Split:
     """A split of all of GTZAN that others have made.
 
-    Parameters
-    ----------
-    name : {"filtered", "cnn", "wav2vec"}
-        ``cnn``: the study's, 699/150/150, recomputed from its recipe; a CorpusError if its digest differs. ``wav2vec``:
-        the study's, 798/97/100, as recorded, since it was shuffled without a seed. ``filtered``: the fault-filtered one
-        of Kereliuk, Sturm and Larsen (2015), 442/197/290, no artist on two sides; without jazz.00054.
+    ``cnn``: the study's, 699/150/150, recomputed from its recipe; a CorpusError if its digest differs. ``wav2vec``: the
+    study's, 798/97/100, as recorded, since it was shuffled without a seed. ``filtered``: the fault-filtered one of
+    Kereliuk, Sturm and Larsen (2015), 442/197/290, no artist on two sides; without jazz.00054.
     """
     record, ids = json.loads(package_data("splits.json").read_text(encoding="utf-8"))[name], gtzan_ids()
     if name == "cnn":
@@ -235,6 +232,8 @@ def make_split(corpus: Corpus, profile: Profile) -> Split:
         return artist_split(corpus, profile.split_seed)
     if profile.split == "random":
         return random_split(corpus, profile.split_seed)
+    if profile.split not in GTZAN_SPLITS:
+        raise ProfileError(f"unknown split {profile.split!r}: choose {', '.join((*SPLITS, *GTZAN_SPLITS))}")
     whole = gtzan_split(profile.split)
     parts = {part: tuple(clip for clip in getattr(whole, part) if _genre(clip) in corpus.genres) for part in PARTS}
     split = replace(whole, **parts)

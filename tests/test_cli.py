@@ -117,7 +117,7 @@ def test_several_seeds_train_again_and_the_first_comes_last(checkout, call):
                       f"    print('{name[:2]}', seed, file=f)")  # fmt: skip
     code, out, _ = call("run", "--seed", "3", "--seeds", "3", "--side-by-side", "1")
     ran = (checkout / "order.txt").read_text().split("\n")[:-1]
-    assert ran == [f"{n} {s}" for s in (4, 5) for n in ("02", "04", "05")] + [f"0{n} 3" for n in (2, 1, 4, 5, 3, 6)]
+    assert ran == [f"{n} {s}" for s in (4, 5) for n in ("02", "04", "05")] + [f"0{n} 3" for n in range(1, 7)]
     made = {folder.name: len(list(folder.glob("*.ipynb"))) for folder in (checkout / "build" / "chapters").iterdir()}
     assert made == {"mini+seed-3": 6, "mini+seed-4": 3, "mini+seed-5": 3}
     assert code == 0 and "12 chapters" in out and "seed 4" in out
@@ -275,7 +275,7 @@ def test_a_failing_chapter_is_named_with_its_cell_and_kept_without_replacing_the
     assert str(kept) in error.replace("\n", "") and "fine" in kept.read_text()
     assert good.read_text() == "the last good one"
     assert (good.parent / f"{NAMES[0]}.ipynb").is_file(), "what ran before is there"
-    assert not (good.parent / f"{NAMES[4]}.ipynb").exists() and not (good.parent / f"{NAMES[2]}.ipynb").exists()
+    assert not (good.parent / f"{NAMES[4]}.ipynb").exists(), "what would have come after is not"
 
 
 def test_a_dead_kernel_is_reported_at_once(checkout):

@@ -67,7 +67,7 @@ def mel_gallery(
 ) -> tuple[Figure, np.ndarray]:
     """Mel-spectrograms, or other maps of that shape, side by side: name -> (bands, frames)."""
     rows = -(-len(mels) // columns)
-    fig, axes = new_figure(max(2.8, 1.25 * rows + 0.6), rows, columns, sharex=True, sharey=True, squeeze=False)
+    fig, axes = new_figure(max(2.8, 1.2 * rows + 0.6), rows, columns, sharex=True, sharey=True, squeeze=False)
     for ax in axes.flat[len(mels) :]:
         ax.set_visible(False)
     for ax, (name, mel) in zip(axes.flat, mels.items(), strict=False):

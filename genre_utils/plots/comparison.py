@@ -180,7 +180,8 @@ def interval_slider(scores: Mapping[str, tuple[str, float]], sizes: Sequence[int
 
     colours = [colour(approach) for approach, _ in scores.values()]
     fig = go.Figure(go.Scatter(y=list(scores), mode="markers+text", textposition="top center", hoverinfo="text+y"))
-    fig.update_traces(at(start) | {"marker": {"size": 13, "color": colours}, "error_x": {"thickness": 3, "width": 8}})
+    fig.update_traces(marker={"size": 13, "color": colours}, error_x={"thickness": 3, "width": 8})
+    fig.update_traces(at(start))
     steps = [
         {"label": str(n), "method": "restyle", "args": [{key: [values] for key, values in at(n).items()}, [0]]}
         for n in sizes

@@ -205,7 +205,7 @@ def run_chapters(
         If a cell raises or a kernel dies. The message names the notebook, the cell and its first line,
         and where the partly executed notebook is kept. A chapter that runs beside it is finished first.
     """
-    out = out or chapters_dir(run)
+    out = (out or chapters_dir(run)).resolve()
     (out / "unfinished").mkdir(parents=True, exist_ok=True)
     by_number, made, stop = {chapter.number: chapter for chapter in chapters}, {}, threading.Event()
 
@@ -225,6 +225,8 @@ def run_chapters(
             chains = [[by_number[n] for n in chain if n in by_number] for chain in stage]
             chains = [chain for chain in chains if chain]
             side_by_side = max(1, min(workers, len(chains)))
+            if workers == 1:
+                chains.sort(key=lambda chain: chain[0].number)
             if limit is None:  # kernels inherit it: two that use all cores would fight for them
                 os.environ["OMP_NUM_THREADS"] = str(max(1, available // side_by_side))
             with ThreadPoolExecutor(side_by_side) as pool:
@@ -262,7 +264,7 @@ def _run_one(chapter: Chapter, run: Identity, out: Path, watch: Watch | None) ->
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    unfinished = (out / "unfinished" / chapter.path.name).resolve()
+    unfinished = out / "unfinished" / chapter.path.name
     current: dict = {}
 
     def on_cell(index, nb):
@@ -282,7 +284,8 @@ def _run_one(chapter: Chapter, run: Identity, out: Path, watch: Watch | None) ->
             parameters=parameters,
             engine_name=_engine(),
             kernel_name="python3",
-            cwd=str(chapter.path.resolve().parent),
+            # Not papermill's `cwd`: that changes the folder of this whole process, the chapter beside this one included.
+            resources={"metadata": {"path": str(chapter.path.resolve().parent)}},
             progress_bar=False,
             extra_arguments=["--log-level=ERROR"],
             on_cell=on_cell,
