@@ -94,12 +94,8 @@ def _processor() -> str:
 
 def origin() -> dict[str, Any]:
     """What every record says of its making: versions, hardware, commit and time."""
-    return {
-        "versions": versions(),
-        "hardware": hardware(),
-        **_checkout(),
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-    }
+    created = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return {"versions": versions(), "hardware": hardware(), **_checkout(), "created": created}
 
 
 def _checkout() -> dict[str, Any]:

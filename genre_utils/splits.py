@@ -14,9 +14,10 @@ from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from genre_utils.corpora import Clip, Corpus
 from genre_utils.corpora.faults import Faults, gtzan_faults
+from genre_utils.corpora.gtzan import gtzan_ids
 from genre_utils.errors import CorpusError, ProfileError
 from genre_utils.paths import package_data
-from genre_utils.profiles import GENRES, GTZAN_SPLITS, SPLITS, Profile
+from genre_utils.profiles import GTZAN_SPLITS, SPLITS, Profile
 
 #: Shares of training, validation and test clips in the book's own splits.
 FRACTIONS = (0.6, 0.15, 0.25)
@@ -52,12 +53,6 @@ class Split:
                 f"split {self.name!r} holds {len(twice)} clips more than once, {twice[0]!r} for one: its parts "
                 "must be disjoint, or the test score is a memory test."
             )
-
-
-def gtzan_ids() -> tuple[str, ...]:
-    """The 999 usable clips of GTZAN, by genre and number: all but jazz.00054, whose file is damaged."""
-    ids = (f"{genre}.{number:05d}" for genre in GENRES for number in range(100))
-    return tuple(clip for clip in ids if clip != "jazz.00054")
 
 
 def _genre(clip: str) -> str:

@@ -29,6 +29,7 @@ from genre_utils.models.cnn import GenreCNN
 from genre_utils.models.saved import WEIGHTS, read_json, read_weights, save_model, write_json
 from genre_utils.models.sources import quiet_library
 from genre_utils.optimizers import Muon
+from genre_utils.paths import disk_access
 from genre_utils.profiles import Training
 from genre_utils.windows import WindowSet, mean_over_windows, softmax
 
@@ -299,7 +300,7 @@ def fit(
     train.train, train.seed = True, seed
     key = _key(model, train, val, training, seed, precision)
     checkpoints = folder / "checkpoints"
-    try:
+    with disk_access(f"write the training to {folder}", RunError, "GENRE_UTILS_RUNS"):
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock"):  # whoever trains the same model meanwhile waits here, and finds it finished
             if resume and (done := _finished(folder, key, model)):
@@ -313,11 +314,6 @@ def fit(
             about = {f: getattr(result, f) for f in ("history", "best_epoch", "seconds", "peak_memory_mb", "precision")}
             write_json(folder / FIT, {"key": key, **about})
             shutil.rmtree(checkpoints, ignore_errors=True)
-    except OSError as error:
-        raise RunError(
-            f"cannot write the training to {folder}: {error.strerror or error}. "
-            "Free some space, or choose another place with GENRE_UTILS_RUNS."
-        ) from error
     return result
 
 

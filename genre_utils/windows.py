@@ -42,8 +42,9 @@ class WindowSet(torch.utils.data.Dataset):
     """
 
     def __init__(
-        self, inputs: np.ndarray, labels: Sequence[int], window: int | None = None, train: bool = False, most: int | None = None
-    ):
+        self, inputs: np.ndarray, labels: Sequence[int], window: int | None = None, train: bool = False,
+        most: int | None = None,
+    ):  # fmt: skip
         if len(inputs) != len(labels) or len(inputs) == 0:
             raise GenreError(f"{len(inputs)} clips and {len(labels)} labels: they must be equally many, and some")
         self.inputs, self.labels = inputs, np.asarray(labels, dtype=np.int64)

@@ -116,6 +116,7 @@ FIGURES = {
 
 @pytest.fixture(scope="module")
 def drawn() -> dict[str, tuple]:
+    plots.set_style()  # as every chapter does
     return {name: draw() for name, draw in FIGURES.items()}
 
 
@@ -344,6 +345,7 @@ def test_slider_redraws_wilsons_interval_without_a_kernel():
     fig = plots.interval_slider({"CNN": ("cnn", 0.75), "full": ("full", 0.87)}, [20, 100, 1000])
     (slider,), (trace,) = fig.layout.sliders, fig.data
     assert slider.active == 1 and slider.steps[1].args[0]["x"][0] == list(trace.x) == [75, 87]
+    assert list(trace.marker.color) == [plots.APPROACH_COLOURS[name] for name in ("cnn", "full")] and trace.marker.size == 13
     widths = []
     for step in slider.steps:
         change, traces = step.args

@@ -23,8 +23,8 @@ from tqdm import tqdm
 from genre_utils.audio import file_sha256
 from genre_utils.corpora import Clip, Corpus
 from genre_utils.corpora.faults import gtzan_faults
-from genre_utils.errors import CacheError, CorpusError
-from genre_utils.paths import corpora_dir, package_data, write_whole
+from genre_utils.errors import CorpusError
+from genre_utils.paths import corpora_dir, disk_access, package_data, write_whole
 from genre_utils.profiles import GENRES
 
 #: The mini subset that mirdata's ``gtzan_genre`` loader names. GitHub may repack this archive, so the
@@ -45,6 +45,12 @@ _BY_HAND = (
 def mini_listing() -> dict[str, dict]:
     """Clip id -> ``sha256`` and more of the 100 clips of the mini subset."""
     return json.loads(package_data("gtzan_mini.json").read_text(encoding="utf-8"))["clips"]
+
+
+def gtzan_ids() -> tuple[str, ...]:
+    """The 999 usable clips of GTZAN, by genre and number."""
+    ids = (f"{genre}.{number:05d}" for genre in GENRES for number in range(100))
+    return tuple(clip for clip in ids if clip not in DAMAGED)
 
 
 def _genre_root(folder: Path) -> Path | None:
@@ -116,8 +122,7 @@ def gtzan_full() -> Corpus:
             "unpack it, and set GTZAN_DIR to its folder genres_original. Without it, the profiles mini and "
             "gtzan-mini need no account."
         )
-    ids = [f"{g}.{n:05d}" for g in GENRES for n in range(100) if f"{g}.{n:05d}" not in DAMAGED]
-    return _corpus("gtzan", root, ids, dict(DAMAGED))
+    return _corpus("gtzan", root, gtzan_ids(), dict(DAMAGED))
 
 
 def fetch_gtzan_mini(url: str = MINI_URL, *, progress: bool = True) -> Path:
@@ -134,22 +139,17 @@ def fetch_gtzan_mini(url: str = MINI_URL, *, progress: bool = True) -> Path:
     """
     target = corpora_dir() / "gtzan_mini"
     archive = target.with_name("gtzan_mini.zip.part")
-    try:
-        with FileLock(target.with_name("gtzan_mini.lock")):  # of two first runs at once, the second finds the clips
-            if target.is_dir() and all(_find(target, clip_id) for clip_id in mini_listing()):
-                return target
-            _download(url, archive, progress)
-            try:
-                _unpack(archive, target)
-            except CorpusError:
-                archive.unlink(missing_ok=True)  # a wrong archive is no use to continue from
-                raise
-            archive.unlink(missing_ok=True)
-    except OSError as error:
-        raise CacheError(
-            f"cannot write {target}: {error.strerror or error}. Free some space (the archive needs 300 MB), or "
-            "choose another place with the environment variable GENRE_UTILS_HOME."
-        ) from error
+    # Of two first runs at once, the second finds the clips.
+    with disk_access(f"write {target} (300 MB)"), FileLock(target.with_name("gtzan_mini.lock")):
+        if target.is_dir() and all(_find(target, clip_id) for clip_id in mini_listing()):
+            return target
+        _download(url, archive, progress)
+        try:
+            _unpack(archive, target)
+        except CorpusError:
+            archive.unlink(missing_ok=True)  # a wrong archive is no use to continue from
+            raise
+        archive.unlink(missing_ok=True)
     return target
 
 

@@ -84,18 +84,10 @@ class RunCard(Record):
 
     @classmethod
     def from_probabilities(
-        cls,
-        approach: Approach,
-        run: Identity,
-        corpus,
-        split,
-        probabilities: np.ndarray,
-        *,
-        settings: Mapping[str, Any] | None = None,
-        cost: Cost | None = None,
-        history: Sequence[Mapping[str, Any]] = (),
-        fingerprint: str | None = None,
-    ) -> RunCard:
+        cls, approach: Approach, run: Identity, corpus, split, probabilities: np.ndarray, *,
+        settings: Mapping[str, Any] | None = None, cost: Cost | None = None,
+        history: Sequence[Mapping[str, Any]] = (), fingerprint: str | None = None,
+    ) -> RunCard:  # fmt: skip
         """The record of a run, from its scores on the test clips of `split`.
 
         `probabilities`, shape (n_test, n_genres), are finite and sum to 1 in each row, or it is a RunError; the largest
@@ -122,11 +114,8 @@ class RunCard(Record):
             **origin(),
             predictions=[
                 Prediction(
-                    clip=clip,
-                    artist=corpus[clip].artist,
-                    genre=corpus[clip].genre,
-                    predicted=corpus.genres[int(row.argmax())],
-                    probabilities=row.tolist(),
+                    clip=clip, artist=corpus[clip].artist, genre=corpus[clip].genre,
+                    predicted=corpus.genres[int(row.argmax())], probabilities=row.tolist(),
                 )
                 for clip, row in zip(split.test, probabilities.round(5), strict=True)
             ],

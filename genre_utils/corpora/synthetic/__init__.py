@@ -27,7 +27,7 @@ from genre_utils.corpora.synthetic import composer, renderer, styles
 from genre_utils.corpora.synthetic.renderer import RATE_HZ, produce, render
 from genre_utils.device import cores
 from genre_utils.errors import CorpusError
-from genre_utils.paths import corpora_dir, write_whole
+from genre_utils.paths import corpora_dir, disk_access, write_whole
 from genre_utils.profiles import GENRES
 
 #: Chance that an artist takes a trait from a neighbouring genre: what makes the corpus hard.
@@ -187,17 +187,11 @@ def synthetic_corpus(clips_per_genre: int, clip_s: float, seed: int = 0, *, prog
     """
     root = corpora_dir() / f"synthetic-{clips_per_genre}x{clip_s:g}s-seed{seed}-{_recipe()}"
     plans, faults = plan_corpus(clips_per_genre, clip_s, seed)
-    try:
+    with disk_access(f"write the synthetic corpus to {root}", CorpusError):
         if _missing(plans, root)[0]:
             root.mkdir(parents=True, exist_ok=True)
             with FileLock(root / ".lock"):  # whoever wants the same corpus meanwhile waits here, and finds it rendered
                 _render(plans, clip_s, root, progress)
-    except OSError as error:
-        raise CorpusError(
-            f"cannot write the synthetic corpus to {root}: {error.strerror or error}. "
-            "Free some space or set GENRE_UTILS_HOME to another disk"
-        ) from error
-
     excluded = {plan.id: faults["unusable"][plan.id] for plan in plans if plan.damage == "truncated"}
     usable = [plan for plan in plans if plan.id not in excluded]
     clips = tuple(Clip(p.id, root / p.file, p.genre, p.artist.name, p.recording) for p in usable)
