@@ -16,7 +16,7 @@ from tqdm import tqdm
 from genre_utils.audio import file_sha256, load_audio
 from genre_utils.cache import Cache
 from genre_utils.corpora import Corpus
-from genre_utils.device import autocast, cores, default_device, precision_of
+from genre_utils.device import cores, default_device, precision_of
 from genre_utils.profiles import Profile
 
 
@@ -255,7 +255,7 @@ def frozen_states(backbone, waves: np.ndarray, *, window_s: float | None = None,
         for start in range(0, len(missing), clips_at_once):
             chosen = missing[start : start + clips_at_once]
             heard = torch.from_numpy(waves[chosen, : per_clip * window].reshape(-1, window))
-            with torch.inference_mode(), autocast(backbone, bf16):
+            with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=bf16):
                 pooled = _pooled_states(backbone, heard.split(batch_size), len(chosen), device)
             for i, array in zip(chosen, pooled, strict=True):
                 cache.put("frozen", keys[i], array)

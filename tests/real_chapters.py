@@ -7,6 +7,7 @@ their parameters put in as papermill does: starting a kernel for each would take
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -102,9 +103,10 @@ def run_chapter(number: int, **parameters) -> tuple[dict, str]:
         Whatever a cell raises.
     """
     (path,) = (ROOT / "chapters").glob(f"{number:02d}_*.ipynb")
+    main, home = sys.modules["__main__"], Path.cwd()
     shell, shown = InteractiveShell.instance(), []
     shell.reset(new_session=True)
-    home = Path.cwd()
+    sys.modules["__main__"] = shell.user_module
     os.chdir(path.parent)
     try:
         for cell in nbformat.read(path, as_version=4).cells:
@@ -119,4 +121,5 @@ def run_chapter(number: int, **parameters) -> tuple[dict, str]:
             shown += [said.stdout, str(getattr(result.result, "data", ""))]
     finally:
         os.chdir(home)
+        sys.modules["__main__"] = main  # the shell's lacks what starting another process needs
     return shell.user_ns, "\n".join(shown)
