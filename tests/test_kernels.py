@@ -59,3 +59,12 @@ def test_a_kernel_that_dies_is_noticed_and_the_next_one_starts(warm, tmp_path):
 
     asyncio.run(answer("print(1)", tmp_path, {}, then=die))
     assert asyncio.run(answer("print(2)", tmp_path, {}))[0].strip() == "2"
+
+
+def test_a_kernel_shows_tables_as_a_fresh_one_does(warm, tmp_path, monkeypatch):
+    code = "import pandas as pd; print(*(pd.get_option(f'display.{name}') for name in ('max_columns', 'max_rows', 'width')))\n"
+    code += "print(pd.DataFrame({f'a rather long name {i}': [i] for i in range(9)}))"
+    copied, _ = asyncio.run(answer(code, tmp_path, {}))
+    monkeypatch.setattr(KernelProvisionerFactory.instance(), "default_provisioner_name", "local-provisioner")
+    fresh, _ = asyncio.run(answer(code, tmp_path, {}))
+    assert copied == fresh and "20" in fresh

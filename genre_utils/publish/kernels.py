@@ -73,6 +73,7 @@ class _Handle:
 
 def _become_kernel(arguments: list[str], environment: dict[str, str], folder: str) -> None:
     """In the copy: take over the kernel's folder, environment and number of threads, then serve."""
+    import pandas as pd
     import torch
     from ipykernel.kernelapp import IPKernelApp
 
@@ -81,5 +82,6 @@ def _become_kernel(arguments: list[str], environment: dict[str, str], folder: st
     os.environ.clear()
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    pd.set_option("display.max_columns", 20)  # as when a notebook imports it; outside it takes a terminal's width
     torch.set_num_threads(int(environment.get("OMP_NUM_THREADS") or torch.get_num_threads()))
     IPKernelApp.launch_instance([*arguments, f"--IPKernelApp.parent_handle={os.getppid()}"])
