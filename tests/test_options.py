@@ -5,6 +5,7 @@ What a run leaves must be what it says: its own record, in its own folder, whate
 
 from __future__ import annotations
 
+import gc
 import shutil
 
 import numpy as np
@@ -27,6 +28,7 @@ def music(genre_home):
     pytest.importorskip("tinysoundfont", reason="rendering needs tinysoundfont")
     from genre_utils.corpora.synthetic import synthetic_corpus
 
+    gc.freeze()  # every training and every chapter's end asks for a full collection: not of the libraries, each time
     return synthetic_corpus(8, CLIP_S, seed=0, progress=False)
 
 
