@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
+import re
+import shutil
+import struct
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import IO
 
+import audioread
 import librosa
 import numpy as np
 import soundfile as sf
@@ -22,10 +31,117 @@ SHORTEST_S = 0.1
 MP3_RATES_HZ = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 
 
+#: How files begin that are no sound: what they are, and what to do.
+_KINDS = (
+    (rb"version https://git-lfs", "a pointer of Git LFS, not the file itself: run `git lfs pull` where it came from"),
+    (rb"\s*<(!doctype|html|\?xml)", "a web page (of a sign-in or an error, most often), not audio: get the file again"),
+    (rb"\x00\x05\x16\x07", "what a Mac keeps beside a file: the sound is in the file without ._ before its name"),
+    (rb"MThd", "MIDI: notes, not sound. Render it to WAV first"),
+)
+#: How files begin that need ffmpeg: M4A and MP4, WMA, AAC.
+_FOR_FFMPEG = rb"....ftyp|\x30\x26\xb2\x75|\xff[\xf0\xf1\xf8\xf9]"
+
+
+@contextmanager
+def open_audio(path: str | Path) -> Iterator[sf.SoundFile]:
+    """The file, ready to be read piece by piece: ``samplerate``, ``frames``, ``seek()``, ``read()``.
+
+    What libsndfile does not read as it stands is mended (MP3 behind a padded tag, WAV whose recorder never wrote its
+    length) or, where ffmpeg or the system can decode it, converted to a temporary file. Else an AudioError says why.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise AudioError(f"no such file: {path}. Check the spelling, or fetch or render the corpus again.")
+    if path.is_dir():
+        raise AudioError(f"{path} is a folder, not an audio file: name one file inside it.")
+    if path.stat().st_size == 0:
+        raise AudioError(f"{path} is empty (zero bytes): its download or copy was cut short; get it again.")
+    try:
+        with ExitStack() as opened:
+            try:
+                # As bytes, for names that are not UTF-8; Windows has none.
+                file = opened.enter_context(sf.SoundFile(os.fsencode(path) if os.name == "posix" else path))
+                mended = _with_length(path) if not file.frames and file.format == "WAV" else None
+            except sf.LibsndfileError:
+                mended = _without_tag(path) or _converted(path, opened)
+                if mended is None:
+                    raise
+            yield opened.enter_context(sf.SoundFile(mended)) if mended else file
+    except PermissionError as error:
+        raise AudioError(f"{path} may not be read: give yourself read permission on it.") from error
+    except (sf.LibsndfileError, RuntimeError, OSError, audioread.DecodeError) as error:
+        if isinstance(error, OSError) and error.errno == errno.EIO:
+            raise AudioError(f"the disk or drive did not deliver {path}: try again, or copy it to this machine.") from error
+        kind = what_it_is(path)
+        raise AudioError(
+            f"{path} is {kind}" if kind else f"{path} cannot be decoded as audio ({str(error).split(': ', 1)[-1]}) "
+            "Is it cut short, or another kind of file under an audio name? Get it again, or convert it to WAV."
+        ) from error
+
+
+def what_it_is(path: Path) -> str | None:
+    """What a file is that is not read as audio, and what to do about it; None where its first bytes do not tell."""
+    with path.open("rb") as file:
+        head = file.read(64)
+    if re.match(_FOR_FFMPEG, head, re.DOTALL) and not shutil.which("ffmpeg"):
+        get_it = "install ffmpeg (apt-get, brew or conda install ffmpeg), or convert the file to WAV"
+        return f"M4A, AAC or WMA, which takes ffmpeg to decode: {get_it}"
+    return next((told for pattern, told in _KINDS if re.match(pattern, head, re.IGNORECASE)), None)
+
+
+def _without_tag(path: Path) -> io.BytesIO | None:
+    """An MP3 without the tag before it and the zeros that some programs leave after that."""
+    data = path.read_bytes()
+    if data[:3] != b"ID3":
+        return None
+    length = sum(byte << shift for byte, shift in zip(data[6:10], (21, 14, 7, 0), strict=True))
+    return io.BytesIO(data[10 + length :].lstrip(b"\0"))
+
+
+def _with_length(path: Path) -> io.BytesIO | None:
+    """A WAV that says it has no samples, with the length that it has: its recorder lost power before writing that."""
+    data = bytearray(path.read_bytes())
+    start = data.find(b"data", 12) + 8
+    if start < 8 or len(data) <= start:
+        return None
+    data[4:8], data[start - 4 : start] = (struct.pack("<I", min(n, 2**32 - 1)) for n in (len(data) - 8, len(data) - start))
+    return io.BytesIO(data)
+
+
+def _converted(path: Path, opened: ExitStack) -> IO[bytes] | None:
+    """A temporary copy of what another decoder of this machine makes of the file; None if there is none that can."""
+    try:
+        source = opened.enter_context(audioread.audio_open(os.fspath(path)))
+    except (audioread.NoBackendError, EOFError, ValueError):
+        return None
+    file = opened.enter_context(tempfile.TemporaryFile())  # noqa: SIM115  (the stack closes it)
+    with sf.SoundFile(file, "w", source.samplerate, source.channels, "PCM_16", format="W64", closefd=False) as copy:
+        for block in source:
+            copy.buffer_write(block, "int16")
+    file.seek(0)
+    return file
+
+
+def to_mono(samples: np.ndarray) -> np.ndarray:
+    """One channel, float32 (n,), of `samples` (n, channels): their mean, or where they cancel each other (one is wired
+    the wrong way round) the loudest of them. Floats that were never scaled from 16 bits are."""
+    wave = samples.mean(axis=1, dtype=np.float32)
+    power = np.square(samples).mean(axis=0) if len(samples) else np.zeros(samples.shape[1])
+    if samples.shape[1] > 1 and np.square(wave).mean() < 0.01 * power.max():
+        wave = samples[:, power.argmax()]
+    return wave / 32_768 if np.abs(wave).max(initial=0) > 100 else wave
+
+
+def silent_share(wave: np.ndarray, rate_hz: int) -> float:
+    """The share of `wave`, (n,), in which nothing is heard: 0 to 1, in pieces of 50 ms that hardly move."""
+    pieces = wave[: max(1, len(wave) * 20 // rate_hz) * (rate_hz // 20)].reshape(-1, min(len(wave), rate_hz // 20) or 1)
+    return float(np.mean(np.ptp(pieces, axis=1) < 2 * SILENT_PEAK)) if len(wave) else 1.0
+
+
 def load_audio(
     path: str | Path, *, rate_hz: int | None = None, offset_s: float = 0.0, duration_s: float | None = None
 ) -> tuple[np.ndarray, int]:
-    """Decode `path` (WAV, AU, FLAC, Ogg, MP3 and whatever else libsndfile reads) to one channel.
+    """Decode `path` (see :func:`open_audio`) to one channel (see :func:`to_mono`).
 
     Parameters
     ----------
@@ -37,7 +153,7 @@ def load_audio(
     Returns
     -------
     wave : ndarray of float32, shape (n,)
-        Mean of the channels, full scale = 1.
+        Full scale = 1.
     rate_hz : int
 
     Raises
@@ -50,26 +166,11 @@ def load_audio(
     path = Path(path)
     if offset_s < 0 or (duration_s is not None and duration_s <= 0):
         raise AudioError(f"cannot read {path} from {offset_s} s for {duration_s} s: use a start >= 0, length > 0")
-    if not path.exists():
-        raise AudioError(f"no such file: {path}. Check the spelling, or fetch or render the corpus again.")
-    if path.is_dir():
-        raise AudioError(f"{path} is a folder, not an audio file: name one file inside it.")
-    if path.stat().st_size == 0:
-        raise AudioError(f"{path} is empty (zero bytes): its download or copy was cut short; get it again.")
-    try:
-        with sf.SoundFile(path) as file:
-            own_hz = file.samplerate
-            if offset_s:
-                file.seek(min(round(offset_s * own_hz), file.frames))
-            frames = -1 if duration_s is None else round(duration_s * own_hz)
-            samples = file.read(frames, dtype="float32", always_2d=True)
-    except PermissionError as error:
-        raise AudioError(f"{path} may not be read: give yourself read permission on it.") from error
-    except (sf.LibsndfileError, RuntimeError, OSError) as error:
-        raise AudioError(
-            f"{path} cannot be decoded as audio ({str(error).split(': ', 1)[-1]}) "
-            "Is it cut short, or another kind of file under an audio name? Get it again, or convert it to WAV."
-        ) from error
+    with open_audio(path) as file:
+        own_hz = file.samplerate
+        if offset_s:
+            file.seek(min(round(offset_s * own_hz), file.frames))
+        samples = file.read(-1 if duration_s is None else round(duration_s * own_hz), dtype="float32", always_2d=True)
     whole = not offset_s and duration_s is None
     if len(samples) < SHORTEST_S * own_hz:
         part = "it" if whole else f"the part from {offset_s:g} s on"
@@ -79,10 +180,11 @@ def load_audio(
         )
     if not np.isfinite(samples).all():
         raise AudioError(f"{path} holds NaN or infinite samples: export it again as 16-bit PCM.")
-    if whole and np.abs(samples).max() < SILENT_PEAK:
+    wave = to_mono(samples)
+    if whole and silent_share(wave, own_hz) == 1:
         raise AudioError(f"{path} is silent from beginning to end: replace it, or leave the clip out by name.")
     rate_hz = rate_hz or own_hz
-    return resample(samples.mean(axis=1, dtype=np.float32), own_hz, rate_hz), rate_hz
+    return resample(wave, own_hz, rate_hz), rate_hz
 
 
 def resample(wave: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:

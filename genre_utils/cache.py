@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from genre_utils.paths import cache_dir, disk_access, write_whole
+from genre_utils.paths import disk_access, home, write_whole
 
 
 class Cache:
@@ -22,7 +23,7 @@ class Cache:
     """
 
     def __init__(self, folder: str | Path | None = None):
-        self.folder = Path(folder) if folder is not None else cache_dir()
+        self.folder = Path(folder) if folder is not None else home() / "data" / "cache"
 
     def path(self, kind: str, key: dict) -> Path:
         """Where the entry of this `key` (anything JSON can write) is kept."""
@@ -41,13 +42,23 @@ class Cache:
             return None
         return np.load(io.BytesIO(content[:-32]), allow_pickle=False)
 
-    def put(self, kind: str, key: dict, array: np.ndarray) -> None:
-        """Store `array` (no object arrays) under `key`, or raise a CacheError and leave nothing behind."""
+    def put(self, kind: str, key: dict, array: np.ndarray) -> bool:
+        """Store `array` (no object arrays) under `key`, or raise a CacheError and leave nothing behind.
+
+        False, with one warning, if the folder may only be read: then nothing is kept.
+        """
         buffer = io.BytesIO()
         np.save(buffer, array, allow_pickle=False)
         content = buffer.getvalue()
         with disk_access(f"write the cache folder {self.folder}"):
-            write_whole(self.path(kind, key), content + hashlib.sha256(content).digest())
+            try:
+                write_whole(self.path(kind, key), content + hashlib.sha256(content).digest())
+            except OSError as error:
+                if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                    raise
+                warnings.warn(f"{self.folder} may only be read: what is computed is not kept", stacklevel=2)
+                return False
+        return True
 
     def get_or_make(self, kind: str, key: dict, make: Callable[[], np.ndarray]) -> np.ndarray:
         """The array of `key`: from disk if it is there and whole, else made, stored and returned."""

@@ -158,14 +158,17 @@ def _over_clips(
     tasks = {clip: (make, corpus[clip].path, rate_hz, clip_s) for clip in ids}
     keys = {clip: {**base, "sha256": file_sha256(corpus[clip].path)} for clip in ids}
     missing = [clip for clip in tasks if not cache.path(kind, keys[clip]).is_file()]
+    not_kept = {}  # where the cache may only be read
     if missing:
         results = _parallel(_of_clip, [tasks[clip] for clip in missing])
         bar = tqdm(results, total=len(missing), desc=kind, unit="clip", disable=not progress)
         for clip, array in zip(missing, bar, strict=True):
-            cache.put(kind, keys[clip], array)
+            if not cache.put(kind, keys[clip], array):
+                not_kept[clip] = array
     # Read one at a time: the caller copies each into place, so a corpus is never in memory twice.
     for clip in ids:
-        yield cache.get_or_make(kind, keys[clip], lambda clip=clip: _of_clip(*tasks[clip]))
+        kept = not_kept.pop(clip, None)
+        yield cache.get_or_make(kind, keys[clip], lambda clip=clip: _of_clip(*tasks[clip])) if kept is None else kept
 
 
 def _parallel(make: Callable, tasks: list[tuple]) -> Iterable:

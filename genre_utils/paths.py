@@ -21,6 +21,18 @@ def project_root() -> Path | None:
     return None
 
 
+#: Environment variables that name folders.
+PLACES = ("GENRE_UTILS_HOME", "GENRE_UTILS_RUNS", "GTZAN_DIR", "GTZAN_MINI_DIR")
+
+
+def absolute_places() -> None:
+    """Let the folders that the environment names be the same for a command and for the chapters, which run elsewhere."""
+    for name in PLACES:
+        if os.environ.get(name):
+            places = os.environ[name].split(os.pathsep) if name == "GTZAN_DIR" else [os.environ[name]]
+            os.environ[name] = os.pathsep.join(str(Path(place).expanduser().resolve()) for place in places)
+
+
 def home() -> Path:
     """Folder of ``data/`` and ``build/``: ``GENRE_UTILS_HOME``, the checked-out book, or ``~/.cache/genre_utils``."""
     chosen = os.environ.get("GENRE_UTILS_HOME")

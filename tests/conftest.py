@@ -1,6 +1,7 @@
 """What the unit tests share: a home of their own, no Hub, and a small real corpus."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,3 +32,31 @@ def tiny_corpus(genre_home):
     from genre_utils.corpora.synthetic import synthetic_corpus
 
     return synthetic_corpus(4, 4.0, seed=0, progress=False)
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """A checkout with six tiny chapters, which is also the working folder."""
+    from tiny_book import make_checkout
+
+    root = make_checkout(tmp_path / "book with spaces")
+    monkeypatch.chdir(root)
+    monkeypatch.setenv("GENRE_UTILS_HOME", str(root))
+    monkeypatch.delenv("GENRE_UTILS_RUNS", raising=False)
+    monkeypatch.setattr("genre_utils.publish.run.prepare", lambda *_, **__: None)  # the tiny chapters hear no clips
+    return root
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Exit code, stdout and stderr of ``python -m genre_utils`` with some arguments."""
+
+    from genre_utils.publish import cli
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["genre_utils", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        return stop.value.code or 0, *capsys.readouterr()
+
+    return run

@@ -13,41 +13,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import nbformat
-import numpy as np
 import pytest
 from fake_cards import leave
-from tiny_book import FIGURE, NAMES, PARAMETERS, make_checkout, write_chapter
+from tiny_book import FIGURE, NAMES, PARAMETERS, write_chapter
 from typer.testing import CliRunner
 
 from genre_utils.errors import ProfileError, RunError, WorkFailed
 from genre_utils.identity import identity, last_run, remember
-from genre_utils.profiles import GENRES, PROFILES
+from genre_utils.profiles import PROFILES
 from genre_utils.publish import cli, doctor, pages
 from genre_utils.publish import run as book
-from genre_utils.records import RECORD, CorpusInfo, Experiment, RunCard, Trial, read_cards
-
-
-@pytest.fixture
-def checkout(tmp_path, monkeypatch):
-    root = make_checkout(tmp_path / "book with spaces")
-    monkeypatch.chdir(root)
-    monkeypatch.setenv("GENRE_UTILS_HOME", str(root))
-    monkeypatch.delenv("GENRE_UTILS_RUNS", raising=False)
-    monkeypatch.setattr(book, "prepare", lambda *_, **__: None)  # the tiny chapters hear no clips
-    return root
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """Exit code, stdout and stderr of ``python -m genre_utils`` with some arguments."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["genre_utils", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        return stop.value.code or 0, *capsys.readouterr()
-
-    return run
+from genre_utils.records import CorpusInfo, Experiment, RunCard, Trial, read_cards
 
 
 def chosen(text: str | None) -> list[int]:
@@ -452,155 +428,6 @@ def test_a_warning_fails_the_build_and_keeps_the_former_pages(checkout, call):
     assert code == 1
     assert "no_such_page" in error and "Full log" in error and "\x1b" not in error
     assert former.read_text() == "former"
-
-
-# --- Predicting -------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def tone(tmp_path):
-    import soundfile
-
-    path = tmp_path / "a tone.wav"
-    seconds = np.arange(3 * 22_050) / 22_050
-    soundfile.write(path, 0.3 * np.sin(2 * np.pi * 220 * seconds), 22_050)
-    return path
-
-
-def put_cnn(seed: int = 0, **options) -> None:
-    """An untrained CNN with its record, where a run leaves the trained one."""
-    import torch
-
-    from genre_utils.models.cnn import GenreCNN
-    from genre_utils.models.saved import save_model
-
-    run = identity(seed=seed, **options)
-    torch.manual_seed(seed)
-    leave("cnn", seed, **options)
-    save_model(GenreCNN(len(run.profile.genres)), run.folder("cnn"))
-
-
-def put_svm(**options) -> None:
-    from genre_utils.models.svm import save_svm
-
-    rng = np.random.default_rng(0)
-    labels = np.repeat(np.arange(10), 6)
-    leave("svm", **options)
-    folder = identity(**options).folder("svm")
-    save_svm(folder, rng.normal(size=(60, 57)) + labels[:, None], labels, C=20.0, gamma="scale")
-
-
-@pytest.fixture
-def trained(checkout):
-    put_cnn()
-    put_svm()
-
-
-def run_predict(*arguments):
-    return CliRunner().invoke(cli.app, ["predict", *map(str, arguments)])
-
-
-def predicted(*arguments) -> dict:
-    result = run_predict(*arguments, "--json")
-    assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
-
-
-def test_before_any_run_predict_says_how_to_make_one(checkout, tone, call):
-    code, _, error = call("predict", str(tone))
-    assert code == 2
-    assert "python -m genre_utils run --profile mini --chapters 2,4,5" in error
-
-
-def test_predict_names_the_likeliest_genres_of_each_model(trained, tone):
-    found = predicted(tone, "--top", 4)
-    (answer,) = found["files"]
-    assert set(answer["guesses"]) == {"svm", "cnn"}
-    for guesses in answer["guesses"].values():
-        scores = [g["probability"] for g in guesses]
-        assert len(scores) == 4 and scores == sorted(scores, reverse=True) and 0 < sum(scores) <= 1.001
-        assert {g["genre"] for g in guesses} <= set(GENRES)
-
-
-def test_predict_says_what_each_model_learnt_from(trained, tone):
-    found = predicted(tone)
-    assert found["run"] == identity().about
-    card = RunCard.load(identity().folder("cnn") / RECORD)
-    assert found["models"]["cnn"] == (
-        f"CNN on mel-spectrograms: trained on 60 clips of the corpus toy (profile mini, split artist, seed 0); {card.accuracy} "
-        "on its 30 test clips"
-    )
-
-
-def test_predict_takes_the_models_of_one_run_alone(checkout, tone):
-    put_cnn()
-    put_svm(split="random")
-    put_cnn(seed=1, split="random")
-    assert set(predicted(tone)["models"]) == {"cnn"}, "nothing was run to its end: the default run"
-    remember(identity(split="random"))
-    found = predicted(tone)
-    assert set(found["models"]) == {"svm"} and found["run"]["split"] == "random", "the last run"
-    assert set(predicted(tone, "--split", "random", "--seed", 1)["models"]) == {"cnn"}
-    assert predicted(tone, "--profile", "mini")["run"] == identity().about
-    assert run_predict(tone, "--split", "random", "--seed", 2).exit_code != 0
-
-
-def test_models_of_some_genres_name_those_and_no_others(checkout, tone):
-    put_cnn(genres="blues,jazz,rock")
-    (answer,) = predicted(tone, "--genres", "rock,blues,jazz", "--top", 10)["files"]
-    assert {g["genre"] for g in answer["guesses"]["cnn"]} == {"blues", "jazz", "rock"}
-
-
-def test_a_bad_file_is_named_and_the_others_are_still_predicted(trained, tone, tmp_path):
-    bad = tmp_path / "notes.txt"
-    bad.write_text("no music")
-    result = run_predict(bad, tone, tmp_path / "missing.wav", "--json")
-    assert result.exit_code == 1
-    first, second, third = json.loads(result.stdout)["files"]
-    assert "notes.txt" in first["error"] and "guesses" in second and "missing.wav" in third["error"]
-
-
-def test_a_head_of_another_backbone_is_refused(trained, tone, call):
-    from genre_utils.models.saved import save_model
-    from genre_utils.models.wav2vec import HeadClassifier
-
-    leave("head-only")
-    save_model(HeadClassifier(5, 384), identity().folder("head-only"), {"backbone": "0123", "window_s": 5})
-    code, _, error = call("predict", str(tone))
-    assert code == 2
-    assert "trained on other weights than shipped has now: run chapter 4 again" in error
-
-
-def test_a_model_without_its_files_is_named(checkout, tone, call):
-    leave("cnn")
-    code, _, error = call("predict", str(tone))
-    assert code == 2 and "config.json is missing" in error.replace("\n", " ")
-
-
-def test_predict_prints_a_table(trained, tone):
-    result = run_predict(tone)
-    assert result.exit_code == 0 and "cnn" in result.stdout and "%" in result.stdout
-    assert f"Models of the run: {identity()}." in result.stdout
-    assert "They know composed music alone" in result.stdout
-
-
-def test_a_stored_svm_predicts_as_the_fitted_one(tmp_path):
-    from genre_utils.models.svm import load_svm, probabilities, rbf_svm, save_svm
-
-    rng = np.random.default_rng(1)
-    labels = np.repeat(np.arange(10), 6)
-    features, heard = rng.normal(size=(60, 57)) + labels[:, None], rng.normal(size=(5, 57)) + 3
-    save_svm(tmp_path, features, labels, C=5.0, gamma=0.01)
-    expected = probabilities(rbf_svm(5.0, 0.01), features, labels, heard)
-    np.testing.assert_allclose(load_svm(tmp_path).predict_proba(heard), expected)
-
-
-def test_a_damaged_svm_is_refused(tmp_path):
-    from genre_utils.errors import CheckpointError
-    from genre_utils.models.svm import load_svm
-
-    with pytest.raises(CheckpointError, match="run chapter 2 again"):
-        load_svm(tmp_path)
 
 
 # --- The doctor -------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from genre_utils.records import RECORD, RunCard
 SMALL = """
 import sys
 sys.path.insert(0, {tests!r})
-if "ipykernel_launcher" in " ".join(sys.orig_argv) or "genre_utils" in sys.orig_argv:
+if any(word in " ".join(sys.orig_argv) for word in ("ipykernel_launcher", "forkserver", "-m genre_utils")):
     import pytest, real_chapters
     from dataclasses import replace
     from genre_utils.profiles import PROFILES
@@ -68,26 +68,31 @@ def kill(process: subprocess.Popen) -> None:
 
 
 def test_two_runs_at_once_killed_and_resumed_end_as_undisturbed_ones(command, tmp_path):
-    words = {seed: ("run", "--chapters", "5", "--seed", seed, "--out", str(tmp_path / f"out{seed}")) for seed in ("0", "1")}
-    alone, beside = tmp_path / "alone", tmp_path / "beside"
-    for said in words.values():
-        finish(command(*said, runs=alone))
+    backbone = str(tiny_backbone(tmp_path / "tiny"))
+    runs = [identity(seed=seed, backbone=backbone) for seed in (0, 1)]
+    words = [("run", "--chapters", "5", "--backbone", backbone, "--seed", str(run.seed), "--out", str(tmp_path / f"out{run.seed}"))
+             for run in runs]  # fmt: skip
+    beside, alone = tmp_path / "beside", [tmp_path / f"alone{run.seed}" for run in runs]
+    undisturbed = [command(*said, runs=folder) for said, folder in zip(words, alone, strict=True)]
+    for process in undisturbed:
+        finish(process)
 
-    both = [command(*said, runs=beside) for said in words.values()]
+    both = [command(*said, runs=beside) for said in words]
     until, halfway = time.monotonic() + 300, set()
     while len(halfway) < 2 and time.monotonic() < until and any(one.poll() is None for one in both):
         halfway = {path.parents[2].name for path in beside.glob("*/full/checkpoints/checkpoint-*")}
         time.sleep(0.05)
     for process in both:
         kill(process)
-    assert halfway == {"mini", "mini+seed-1"}, "both were to be killed in the middle of their training"
+    assert halfway == {run.name() for run in runs}, "both were to be killed in the middle of their training"
     assert not list(beside.glob("*/full/record.json"))
 
-    for process in [command(*said, runs=beside) for said in words.values()]:
+    for process in [command(*said, runs=beside) for said in words]:
         finish(process)
-    for name in ("mini", "mini+seed-1"):
-        assert (beside / name / "full" / "model.safetensors").read_bytes() == (alone / name / "full" / "model.safetensors").read_bytes()
-    cards = [RunCard.load(beside / name / "full" / RECORD) for name in ("mini", "mini+seed-1")]
+    for run, folder in zip(runs, alone, strict=True):
+        weights = Path(run.name(), "full", "model.safetensors")
+        assert (beside / weights).read_bytes() == (folder / weights).read_bytes()
+    cards = [RunCard.load(beside / run.name() / "full" / RECORD) for run in runs]
     assert [card.seed for card in cards] == [0, 1] and cards[0].predictions != cards[1].predictions
 
 

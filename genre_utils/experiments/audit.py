@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from genre_utils.audio import SILENT_PEAK, load_audio
+from genre_utils.audio import load_audio, silent_share
 from genre_utils.corpora import Corpus, load_corpus
 from genre_utils.errors import AudioError
 from genre_utils.evaluation import wilson
@@ -141,9 +141,7 @@ def _unusable(corpus: Corpus, progress: bool) -> dict[str, str]:
             found[clip_id] = f"unreadable: {error}"
             continue
         length_s = len(wave) / rate_hz
-        frame = rate_hz // 20
-        loudness = np.abs(wave[: len(wave) // frame * frame].reshape(-1, frame)).max(axis=1)
-        silent = float(np.mean(loudness < SILENT_PEAK)) if len(loudness) else 1.0
+        silent = silent_share(wave, rate_hz)
         if length_s < COMPLETE * corpus.clip_s:
             found[clip_id] = f"truncated: {length_s:.2f} s of {corpus.clip_s:g} s"
         elif silent > 0.5:

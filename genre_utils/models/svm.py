@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,24 +34,39 @@ def probabilities(svm: Pipeline, features: np.ndarray, labels: np.ndarray, heard
     return CalibratedClassifierCV(svm, ensemble=False).fit(features, labels).predict_proba(heard)
 
 
-def save_svm(folder: Path | str, features: np.ndarray, labels: np.ndarray, *, C: float, gamma: float | str) -> Path:
-    """Write what the SVM is fitted to (`features` (m, 57), `labels` (m,)), and how; :func:`load_svm` fits it again."""
+def save_svm(
+    folder: Path | str, features: np.ndarray, labels: np.ndarray, clips: Sequence[str], *, C: float, gamma: float | str
+) -> Path:
+    """Write what the SVM is fitted to (`features` (m, 57), `labels` (m,), names of the `clips`), and how;
+    :func:`load_svm` fits it again."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(folder / _FEATURES, features=features, labels=labels)
+    np.savez_compressed(folder / _FEATURES, features=features, labels=labels, clips=np.array(clips, dtype=str))
     (folder / _SETTINGS).write_text(json.dumps({"C": C, "gamma": gamma}) + "\n", encoding="utf-8")
     return folder
 
 
-def load_svm(folder: Path | str) -> CalibratedClassifierCV:
+class StoredSVM:
+    """The classifier of some training clips: `features` (m, 57), `labels` (m,), `clips` (m,)."""
+
+    def __init__(self, features: np.ndarray, labels: np.ndarray, clips: np.ndarray, C: float, gamma: float | str):
+        self.features, self.clips = features, clips
+        self.svm = CalibratedClassifierCV(rbf_svm(C, gamma), ensemble=False).fit(features, labels)
+        self.predict_proba = self.svm.predict_proba
+
+    def nearest(self, heard: np.ndarray, most: int = 3) -> list[str]:
+        """Names of the training clips whose standardised features are nearest to those of `heard`, (57,)."""
+        gaps = (self.features - heard) / (self.features.std(axis=0) + 1e-9)
+        return [str(self.clips[i]) for i in np.argsort(np.square(gaps).sum(axis=1))[:most]]
+
+
+def load_svm(folder: Path | str) -> StoredSVM:
     """The classifier that :func:`save_svm` described, fitted, with ``predict_proba``; or a CheckpointError."""
     folder = Path(folder)
     try:
         settings = json.loads((folder / _SETTINGS).read_text(encoding="utf-8"))
         with np.load(folder / _FEATURES, allow_pickle=False) as stored:
-            features, labels = stored["features"], stored["labels"]
-        svm = rbf_svm(settings["C"], settings["gamma"])
-        return CalibratedClassifierCV(svm, ensemble=False).fit(features, labels)
+            return StoredSVM(stored["features"], stored["labels"], stored["clips"], settings["C"], settings["gamma"])
     except (OSError, EOFError, ValueError, KeyError) as error:
         raise CheckpointError(
             f"{folder} holds no usable SVM ({type(error).__name__}: {error}): run chapter 2 again"

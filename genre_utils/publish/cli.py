@@ -20,6 +20,7 @@ from rich.table import Table
 
 from genre_utils.errors import GenreError, RunError, WorkFailed
 from genre_utils.identity import identity, last_run
+from genre_utils.paths import absolute_places
 from genre_utils.publish import upkeep
 from genre_utils.publish.options import console, errors, run_options, say
 
@@ -123,38 +124,49 @@ def build(
 def predict(
     run: dict[str, str],
     *,
-    files: Annotated[list[Path], typer.Argument(help="Audio files, of any format soundfile reads.")],
+    files: Annotated[list[Path], typer.Argument(help="Audio files, or folders of them.")],
     top: Annotated[int, typer.Option(min=1, max=10, help="How many genres to show.")] = 3,
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="All that is known, machine-readable.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="A row for each file, approach and moment.")] = False,
 ) -> None:
-    """Guess the genre of your own files with the models of one run: the last one, unless options name another."""
-    from genre_utils.publish.predict import load_models, predict_file
+    """Guess the genre of your own files with the models of one run: the last one, unless options name another.
 
+    WAV, FLAC, MP3, Ogg and Opus are read; M4A, WMA and AAC where ffmpeg is installed.
+    """
+    import warnings
+
+    from rich.progress import track
+
+    from genre_utils.publish.predict import load_models, predict_file, sound_files
+
+    warnings.simplefilter("ignore")
     wanted = identity(**run) if run else last_run()
-    models = load_models(wanted)
-    answers, failed = [], False
-    for file in files:
+    models, found = load_models(wanted), sound_files(files)
+    answers = []
+    bar = {"console": errors, "transient": True, "disable": len(found) < 2 or not errors.is_terminal}
+    for file in track(found, "listening", **bar):
         try:
-            answers.append({"file": str(file), "guesses": predict_file(file, models, wanted.profile, top=top)})
+            answers.append({"file": str(file), **predict_file(file, models, wanted.profile, top=top)})
         except GenreError as error:
-            failed = True
             answers.append({"file": str(file), "error": str(error)})
+        if not (as_json or as_csv):
+            _show_guesses(answers[-1], along=len(found) == 1)
     if as_json:
         about = {name: model.learned_from for name, model in models.items()}
-        typer.echo(json.dumps({"run": wanted.about, "models": about, "files": answers}, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps({"run": wanted.about, "models": about, "files": answers}, indent=2))
+    elif as_csv:
+        _write_csv(answers, wanted.profile.genres)
     else:
-        for answer in answers:
-            _show_guesses(answer)
         say(f"Models of the run: {wanted}.", style="dim")
         for model in models.values():
             say(f"- {model.learned_from}", style="dim")
         if wanted.profile.corpus == "synthetic":
             say("They know composed music alone: of real music they tell little.", style="dim")
-    if failed:
+    if any("error" in answer for answer in answers):
         raise typer.Exit(1)
 
 
-def _show_guesses(answer: dict) -> None:
+def _show_guesses(answer: dict, along: bool) -> None:
     if "error" in answer:
         errors.print(f"[red]{escape(answer['error'])}[/red]", highlight=False, soft_wrap=True)
         return
@@ -165,6 +177,30 @@ def _show_guesses(answer: dict) -> None:
     for approach, guesses in answer["guesses"].items():
         table.add_row(approach, *(f"{g['genre']} {100 * g['probability']:.0f} %" for g in guesses))
     console.print(table)
+    if along and len(answer["along"]) > 1:
+        table = Table("From", *answer["guesses"], title="Along time", title_justify="left")
+        for moment in answer["along"]:
+            minutes, seconds = divmod(round(moment["start_s"]), 60)
+            best = (max(moment[approach].items(), key=lambda one: one[1]) for approach in answer["guesses"])
+            table.add_row(f"{minutes}:{seconds:02d}", *(f"{genre} {100 * share:.0f} %" for genre, share in best))
+        console.print(table)
+    if answer["nearest"]:
+        say(f"Nearest training clips, by the 57 statistics: {', '.join(answer['nearest'])}")
+    for note in answer["notes"]:
+        say(f"Note: {note}.")
+
+
+def _write_csv(answers: list[dict], genres: tuple[str, ...]) -> None:
+    import csv
+
+    table = csv.writer(sys.stdout)
+    table.writerow(["file", "approach", "start_s", *genres, "error"])
+    for answer in answers:
+        if "error" in answer:
+            table.writerow([answer["file"], "", "", *("" for _ in genres), answer["error"]])
+        for moment in answer.get("along", ()):
+            for approach in answer["guesses"]:
+                table.writerow([answer["file"], approach, moment["start_s"], *moment[approach].values(), ""])
 
 
 @app.command()
@@ -187,6 +223,10 @@ app.add_typer(upkeep.app)
 
 def main() -> None:
     """Entry point: errors a reader may meet become one message and an exit code, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show must not stop the work
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    absolute_places()
     try:
         app()
     except GenreError as error:

@@ -2,57 +2,106 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
+import librosa
 import numpy as np
 
-from genre_utils.audio import load_audio
+from genre_utils.audio import SHORTEST_S, open_audio, resample, silent_share, to_mono
 from genre_utils.comparison import command
-from genre_utils.errors import CheckpointError, RunError
-from genre_utils.features import MelSettings, clip_statistics, fit_length, frozen_states, mel_unit
+from genre_utils.errors import AudioError, CheckpointError, RunError
+from genre_utils.features import (
+    FEATURE_NAMES,
+    MelSettings,
+    clip_statistics,
+    fit_length,
+    frozen_states,
+    mel_unit,
+)
 from genre_utils.identity import CONCERNS, Identity
 from genre_utils.models.saved import load_model
 from genre_utils.models.svm import load_svm
 from genre_utils.models.wav2vec import load_backbone
 from genre_utils.profiles import Profile
 from genre_utils.records import RECORD, RunCard
-from genre_utils.windows import predict_clips
+from genre_utils.windows import predict_clips, window_starts
 
-#: From what is heard to class probabilities, shape (n_genres,). What is heard: the middle of the file at a rate in
-#: hertz, as long as the profile's clips, float32 (samples,).
+#: From what is heard to class probabilities, (k, n_genres). What is heard: k excerpts at a rate in hertz, each as long
+#: as the profile's clips, float32 (k, samples).
 Predictor = Callable[[Callable[[int], np.ndarray]], np.ndarray]
+#: Endings of the files that are taken from a folder.
+SOUNDS = (".wav", ".wave", ".w64", ".rf64", ".au", ".aif", ".aiff", ".caf", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".mp4",
+          ".aac", ".wma")  # fmt: skip
+#: Of a longer file so many evenly spaced excerpts are heard.
+EXCERPTS = 12
 
 
 def _predictor(approach: str, folder: Path, profile: Profile) -> Predictor:
-    """The model that a run has left in `folder`."""
-    if approach == "svm":
-        svm, rate_hz = load_svm(folder), profile.mel_rate_hz
-        return lambda hear: svm.predict_proba(clip_statistics(hear(rate_hz), rate_hz)[None])[0]
+    """The network that a run has left in `folder`."""
     model = load_model(folder)
     if approach == "cnn":
         settings = MelSettings(rate_hz=profile.mel_rate_hz)
         frames = settings.frames(round(profile.cnn.window_s * settings.rate_hz))
-        return lambda hear: predict_clips(model, mel_unit(hear(settings.rate_hz), settings)[None, None], frames)[0]
+        return lambda hear: predict_clips(model, np.stack([mel_unit(w, settings) for w in hear(settings.rate_hz)])[:, None], frames)
     if approach == "full":
         window = round(profile.full.window_s * profile.wave_rate_hz)
-        return lambda hear: predict_clips(model, hear(profile.wave_rate_hz)[None], window, batch_size=8)[0]
+        return lambda hear: predict_clips(model, hear(profile.wave_rate_hz), window, batch_size=8)
     backbone = load_backbone(profile.backbone, profile.backbone_revision)
     if model.meta.get("backbone", backbone.fingerprint) != backbone.fingerprint:
         raise CheckpointError(
             f"the head in {folder} was trained on other weights than {backbone.name} has now: run chapter 4 again"
         )
     states = partial(frozen_states, backbone, window_s=model.meta.get("window_s"), progress=False)
-    return lambda hear: predict_clips(model, states(hear(backbone.rate_hz)[None]))[0]
+    return lambda hear: predict_clips(model, states(hear(backbone.rate_hz)))
 
 
 class Model(NamedTuple):
-    """A trained model that can be asked, and what it was trained on, in a sentence."""
+    """A trained model that can be asked, what it was trained on, in a sentence, and the classical one's own questions."""
 
     predict: Predictor
     learned_from: str
+    classical: Classical | None = None
+
+
+class Classical:
+    """The SVM of a run, asked about excerpts at a level like that of its training clips: networks do not mind the level,
+    the 57 statistics do."""
+
+    def __init__(self, folder: Path, profile: Profile):
+        self.svm, self.rate_hz = load_svm(folder), profile.mel_rate_hz
+        self.levels = np.sort(self.svm.features[:, FEATURE_NAMES.index("rms_mean")])
+        self.statistics = lru_cache(maxsize=1)(self._statistics)
+
+    def _statistics(self, hear: Callable[[int], np.ndarray]) -> np.ndarray:
+        return np.stack([clip_statistics(wave * self.gain(hear), self.rate_hz) for wave in hear(self.rate_hz)])
+
+    def level(self, hear: Callable[[int], np.ndarray]) -> float:
+        return float(librosa.feature.rms(y=hear(self.rate_hz), pad_mode="reflect").mean())
+
+    def gain(self, hear: Callable[[int], np.ndarray]) -> float:
+        """1, or for a level that no training clip has, what makes it their median."""
+        level = self.level(hear)
+        return 1.0 if self.levels[0] <= level <= self.levels[-1] else float(np.median(self.levels) / level)
+
+    def predict(self, hear: Callable[[int], np.ndarray]) -> np.ndarray:
+        return self.svm.predict_proba(self.statistics(hear))
+
+    def nearest(self, hear: Callable[[int], np.ndarray]) -> list[str]:
+        return self.svm.nearest(self.statistics(hear).mean(axis=0))
+
+    def note(self, hear: Callable[[int], np.ndarray]) -> str | None:
+        """What to say of a level that had to be changed."""
+        if self.gain(hear) == 1.0:
+            return None
+        low, high, level = (f"{20 * np.log10(max(x, 1e-9)):.0f}" for x in (*self.levels[[0, -1]], self.level(hear)))
+        return (f"its level ({level} dB) is unlike that of the training clips ({low} to {high} dB): for the svm it was "
+                "brought to theirs")  # fmt: skip
 
 
 def _learned_from(card: RunCard) -> str:
@@ -67,30 +116,100 @@ def load_models(run: Identity) -> dict[str, Model]:
 
     A RunError if there is none yet, a CheckpointError if a model's files are damaged.
     """
-    folders = {name: run.folder(name) for name in CONCERNS if (run.folder(name) / RECORD).is_file()}
-    found = {
-        name: Model(_predictor(name, folder, run.profile), _learned_from(RunCard.load(folder / RECORD)))
-        for name, folder in folders.items()
-    }
+    found = {}
+    for name in CONCERNS:
+        folder = run.folder(name)
+        if (folder / RECORD).is_file():
+            classical = Classical(folder, run.profile) if name == "svm" else None
+            predict = classical.predict if classical else _predictor(name, folder, run.profile)
+            found[name] = Model(predict, _learned_from(RunCard.load(folder / RECORD)), classical)
     if not found:
         raise RunError(f"there is no model of the run ({run}): train some first, for example with\n    {command(run)}")
     return found
 
 
-def predict_file(path: Path, models: dict[str, Model], profile: Profile, *, top: int = 3) -> dict[str, list[dict]]:
-    """The `top` likeliest genres of one file according to each model, likeliest first; an AudioError if it is no audio.
+def sound_files(places: Iterable[Path]) -> list[Path]:
+    """The files among `places`, and what has the ending of an audio file in the folders among them and below.
 
-    ``profile.clip_s`` seconds from the middle of the file are heard; a shorter file is repeated.
+    Left out are hidden files, such as the ``._song.mp3`` that a Mac keeps beside ``song.mp3``. An AudioError names a
+    folder that holds none.
     """
+    found = []
+    for place in places:
+        if not place.is_dir():
+            found.append(place)
+            continue
+        inside = [p for p in sorted(place.rglob("*")) if p.suffix.lower() in SOUNDS and not p.name.startswith(".")]
+        if not inside:
+            raise AudioError(f"there is no audio file in the folder {place} (endings {', '.join(sorted(SOUNDS))})")
+        found += inside
+    return found
 
+
+def listen(path: Path, length_s: float) -> tuple[float, np.ndarray, list[np.ndarray], int]:
+    """Length of a file in seconds, starts in seconds of the excerpts that are heard, the excerpts, and their rate.
+
+    The file is opened once, and no more than the excerpts of it are kept. Silent ones are left out; an AudioError says
+    if nothing remains.
+    """
+    with _quiet(), open_audio(path) as file:
+        rate_hz, length = file.samplerate, round(length_s * file.samplerate)
+        starts, heard = window_starts(file.frames, length, EXCERPTS), []
+        for start in starts:
+            file.seek(start)
+            samples = file.read(length, dtype="float32", always_2d=True)
+            heard.append(to_mono(samples) if np.isfinite(samples).all() else np.zeros(0, np.float32))
+        total_s = file.frames / rate_hz
+    good = [i for i, w in enumerate(heard) if len(w) >= SHORTEST_S * rate_hz and silent_share(w, rate_hz) < 0.9]
+    if not good:
+        where = ", ".join(f"{start / rate_hz:.0f}" for start in starts)
+        raise AudioError(f"{path} holds nothing to judge: {total_s:.3f} s, silent or damaged where it was heard ({where} s)")
+    return total_s, starts[good] / rate_hz, [heard[i] for i in good], rate_hz
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep to ourselves what decoders print, past Python, about oddities that they then cope with."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def predict_file(path: Path, models: dict[str, Model], profile: Profile, *, top: int = 3) -> dict:
+    """What each model says of one file; an AudioError if there is nothing to judge.
+
+    Excerpts as long as the profile's clips are heard, evenly spaced, :data:`EXCERPTS` at most; a shorter file is repeated.
+
+    Returns
+    -------
+    dict
+        ``seconds`` (of the whole file); ``guesses``: approach -> the `top` likeliest genres with their probability, mean
+        over the excerpts; ``along``: for each excerpt its start in seconds and each approach's probabilities of all
+        genres; ``nearest``: names of the nearest training clips, by the 57 statistics; ``notes``.
+    """
+    total_s, starts_s, waves, own_hz = listen(path, profile.clip_s)
+
+    @lru_cache
     def hear(rate_hz: int) -> np.ndarray:
-        wave, _ = load_audio(path, rate_hz=rate_hz)
         samples = round(profile.clip_s * rate_hz)
-        return fit_length(wave[max(0, (len(wave) - samples) // 2) :], samples)
+        return np.stack([fit_length(resample(wave, own_hz, rate_hz), samples) for wave in waves])
 
-    guesses = {}
+    found = {"seconds": round(total_s, 2), "guesses": {}, "along": [{"start_s": round(float(s), 2)} for s in starts_s],
+             "nearest": [], "notes": []}  # fmt: skip
     for name, model in models.items():
         scores = model.predict(hear)
-        best = np.argsort(scores)[::-1][:top]
-        guesses[name] = [{"genre": profile.genres[i], "probability": round(float(scores[i]), 4)} for i in best]
-    return guesses
+        mean = scores.mean(axis=0)
+        best = np.argsort(mean)[::-1][:top]
+        found["guesses"][name] = [{"genre": profile.genres[i], "probability": round(float(mean[i]), 4)} for i in best]
+        for moment, row in zip(found["along"], scores, strict=True):
+            moment[name] = {genre: round(float(p), 4) for genre, p in zip(profile.genres, row, strict=True)}
+        if model.classical:
+            found["nearest"], note = model.classical.nearest(hear), model.classical.note(hear)
+            found["notes"] += [note] if note else []
+    return found
