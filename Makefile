@@ -31,21 +31,26 @@ help:  ## list the targets
 	@echo "  SPLIT=random   BACKBONE=owner/name   PROTOCOL=original   GENRES=blues,rock (the profile's own if empty)"
 	@echo "  matrix: CONFIG=$(CONFIG)   CORES=2   DRY=1 (only show the jobs)   ARGS=... (for Snakemake)"
 
+# A checkout that was copied or renamed has the old one's paths in its environment: it is made again.
+$(shell test "$$(cat $(STAMP) 2>/dev/null)" = "$$(pwd -P)" || rm -f $(STAMP))
+
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 10) <= v < (3, 14) else \
 	  "Python 3.10 to 3.13 is needed, this is %d.%d: choose another with  make PYTHON=python3.11 ..." % v)'
-	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@if ! $(PY) -m pip --version >/dev/null 2>&1 || ! head -3 $(BIN)/pip | grep -qF "$$(pwd -P)/"; then \
+	  $(PYTHON) -m venv --clear $(VENV); \
+	fi
 	@echo "Installing the pinned packages into $(VENV) (about 6 GB with torch; once)"
-	@if $(PY) -m pip install --quiet --disable-pip-version-check uv && $(PY) -m uv --version >/dev/null 2>&1; then \
-	  $(PY) -m uv pip sync --quiet --python $(PY) requirements.lock; \
-	  $(PY) -m uv pip install --quiet --python $(PY) --no-deps -e .; \
-	else \
+	@$(PY) -m pip install --quiet --disable-pip-version-check uv || true
+	@if $(PY) -m uv pip sync --quiet --python $(PY) requirements.lock && \
+	  $(PY) -m uv pip install --quiet --python $(PY) --no-deps -e .; then :; else \
+	  echo "uv did not install them: pip, which knows its own mirrors and certificates, does it now"; \
 	  $(PY) -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock; \
 	  $(PY) -m pip install --quiet --disable-pip-version-check --no-deps -e .; \
 	fi
 	@echo "Compiling what librosa compiles at its first use"
 	@$(PY) -c 'import numpy, genre_utils.features as f; f.clip_statistics(numpy.random.default_rng(0).normal(size=22050), 22050)'
-	@touch $@
+	@pwd -P > $@
 
 setup: $(STAMP)  ## only install the environment
 

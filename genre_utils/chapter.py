@@ -12,7 +12,7 @@ import transformers
 from threadpoolctl import threadpool_limits
 from transformers.utils import logging as transformers_logging
 
-from genre_utils.device import cores, default_device
+from genre_utils.device import cores, default_device, gpu_problem
 from genre_utils.identity import Identity, identity
 
 # tqdm asks for ipywidgets, which the book does without: its plain bars are what we want.
@@ -23,6 +23,7 @@ def device_line() -> str:
     """Device and versions in one line, for the first cell of a chapter."""
     device = default_device()
     name = torch.cuda.get_device_name() if device == "cuda" else f"{cores()} cores"
+    name += f"; {gpu_problem()}" if gpu_problem() else ""
     versions = ", ".join(f"{package.__name__} {package.__version__}" for package in (torch, torchaudio, transformers))
     return f"{device} ({name}) · Python {platform.python_version()} · {versions}"
 
@@ -35,6 +36,8 @@ def begin(profile: str, seed: object, **options: str) -> Identity:
     set_style()
     # NumPy's and SciPy's matrices are small here: two threads of BLAS waiting for each other take several times longer.
     threadpool_limits(1, user_api="blas")
+    if torch.get_num_threads() > cores():  # in a container, or with a share of a batch machine
+        torch.set_num_threads(cores())
     warnings.filterwarnings("ignore", category=FutureWarning)
     logging.getLogger("genre_utils").setLevel(logging.WARNING)
     transformers_logging.set_verbosity_error()

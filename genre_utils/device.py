@@ -5,22 +5,38 @@ from __future__ import annotations
 import functools
 import os
 
+import joblib
+
 #: More than rounding can explain, for :func:`bf16_error`.
 WRONG = 0.05
 
 
 def cores() -> int:
-    """How many cores this process may use: those it is bound to, but no more than ``OMP_NUM_THREADS``."""
-    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    limit = os.environ.get("OMP_NUM_THREADS", "")
-    return min(bound, int(limit)) if limit.isdigit() and int(limit) else bound
+    """How many cores are ours: those this process is bound to, no more than a container's or a batch job's share, and
+    no more than ``OMP_NUM_THREADS``."""
+    limits = (os.environ.get(name, "") for name in ("OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK"))
+    return min([joblib.cpu_count(), *(int(limit) for limit in limits if limit.isdigit() and int(limit))])
+
+
+@functools.cache
+def gpu_problem() -> str | None:
+    """Why a GPU that torch sees cannot be used, in a sentence; None if it can be, or if there is none."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return None
+    try:
+        torch.nn.functional.conv1d(torch.ones(1, 1, 8, device="cuda"), torch.ones(1, 1, 3, device="cuda")).sum().item()
+    except RuntimeError as error:  # built for other cards, out of memory, taken by somebody else, driver too old
+        return f"{torch.cuda.get_device_name(0)} cannot be used ({str(error).splitlines()[0]})"
+    return None
 
 
 def default_device() -> str:
-    """``"cuda"`` where there is such a GPU, else ``"cpu"`` (Apple's ``mps`` is not used: untested here)."""
+    """``"cuda"`` where there is such a GPU and it works, else ``"cpu"`` (Apple's ``mps`` is not used: untested here)."""
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    return "cuda" if torch.cuda.is_available() and gpu_problem() is None else "cpu"
 
 
 def precision_of(device=None, model=None) -> str:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 from fake_cards import leave
 from tiny_book import FIGURE, NAMES, PARAMETERS, write_chapter
@@ -262,35 +263,60 @@ def test_a_dead_kernel_is_reported_at_once(checkout):
     assert time.monotonic() - began < 30
 
 
+AT_WORK = """
+import os, pathlib, time
+from joblib import Parallel, delayed
+def work(i):
+    import os, pathlib, time
+    pathlib.Path(f'pid{i}').write_text(str(os.getpid()))
+    time.sleep(90)
+Parallel(2)(delayed(work)(i) for i in range(2))
+"""
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals differ on Windows")
-def test_an_interrupted_run_exits_130_and_takes_its_kernel_along(checkout):
-    write_chapter(
-        checkout,
-        NAMES[0],
-        "import os, pathlib, time; pathlib.Path('pid').write_text(str(os.getpid())); time.sleep(90)",
-    )
+@pytest.mark.parametrize(("number", "code", "told"), [(signal.SIGINT, 130, "Interrupted."), (signal.SIGTERM, 143, "")])
+def test_an_interrupted_run_takes_its_kernel_and_that_ones_workers_along(checkout, number, code, told):
+    write_chapter(checkout, NAMES[0], AT_WORK)
     command = [sys.executable, "-m", "genre_utils", "run", "--chapters", "1", "--side-by-side", "1"]
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job may be ignoring Ctrl-C
     running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     signal.signal(signal.SIGINT, before)
-    pid_file = checkout / "chapters" / "pid"
+    files = [checkout / "chapters" / f"pid{i}" for i in range(2)]
     for _ in range(1800):
-        if pid_file.is_file() and pid_file.read_text():
+        if all(file.is_file() and file.read_text() for file in files):
             break
         time.sleep(0.1)
-    running.send_signal(signal.SIGINT)
+    there = [one.pid for one in psutil.Process(running.pid).children(recursive=True)]
+    assert {int(file.read_text()) for file in files} < set(there)
+    running.send_signal(number)
     _, said = running.communicate(timeout=30)
-    assert running.returncode == 130
-    assert "Interrupted." in said
+    assert running.returncode == code
+    assert told in said
     assert "genre_utils/" not in said, "a traceback of ours"
-    for _ in range(100):
-        try:
-            os.kill(int(pid_file.read_text()), 0)
-        except ProcessLookupError:
-            break
-        time.sleep(0.1)
-    else:
-        pytest.fail("the kernel outlived the command")
+    _, alive = psutil.wait_procs([psutil.Process(pid) for pid in there if psutil.pid_exists(pid)], timeout=10)
+    assert not alive
+
+
+def test_a_kernel_that_dies_at_its_start_is_one_message(checkout, call, monkeypatch):
+    from genre_utils.publish import kernels
+
+    monkeypatch.setattr(kernels, "_become_kernel", die)
+    code, _, error = call("run", "--chapters", "1", "--side-by-side", "1")
+    assert code == 1 and "did not start" in error and "Traceback" not in error
+
+
+def die(*_):
+    os._exit(9)
+
+
+def test_relative_folders_mean_the_same_to_a_command_and_its_chapters(checkout):
+    write_chapter(checkout, NAMES[0], "from genre_utils.paths import corpora_dir, runs_dir; print(corpora_dir()); (runs_dir() / 'left').touch()")
+    there = {"GENRE_UTILS_HOME": "somewhere/else", "GTZAN_MINI_DIR": "music"}
+    command = [sys.executable, "-m", "genre_utils", "run", "--chapters", "1", "--side-by-side", "1"]
+    subprocess.run(command, check=True, env=os.environ | there, cwd=checkout, capture_output=True)
+    assert (checkout / "somewhere" / "else" / "build" / "runs" / "left").is_file()
+    assert {path.suffix for path in (checkout / "chapters").iterdir()} == {".ipynb"}, "nothing is left beside the notebooks"
 
 
 @pytest.mark.parametrize(

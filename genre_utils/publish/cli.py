@@ -7,7 +7,6 @@ Exit codes: 0 done; 1 the work failed (a chapter, a page, a file); 2 the command
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import time
 from contextlib import contextmanager
@@ -53,18 +52,18 @@ def run(
         raise RunError(f"no notebook chapters/NN_*.ipynb in {book.book_root()}")
     wanted = last_run() if not run and [c.number for c in chosen] == [6] else identity(**run)
     say(wanted)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as an interruption: no kernel is left behind
     began, made, workers = time.monotonic(), [], side_by_side or book.at_once()
-    if workers > 1:
-        book.prepare(wanted, chosen, progress=console.is_terminal)
-    for one, some in book.seed_plan(chosen, wanted, seeds):
-        if seeds > 1:
-            console.print(f"[bold]seed {one.seed}[/bold]")
-        folder = None if out is None else out if one == wanted else out / f"seed-{one.seed}"
-        with _progress(some) as watch:
-            made += book.run_chapters(one, some, out=folder, watch=watch, workers=workers)
-        if records is not None:
-            book.copy_records(one, some, records)
+    with book.no_process_stays():
+        if workers > 1:
+            book.prepare(wanted, chosen, progress=console.is_terminal)
+        for one, some in book.seed_plan(chosen, wanted, seeds):
+            if seeds > 1:
+                console.print(f"[bold]seed {one.seed}[/bold]")
+            folder = None if out is None else out if one == wanted else out / f"seed-{one.seed}"
+            with _progress(some) as watch:
+                made += book.run_chapters(one, some, out=folder, watch=watch, workers=workers)
+            if records is not None:
+                book.copy_records(one, some, records)
     minutes, seconds = divmod(round(time.monotonic() - began), 60)
     say(f"{len(made)} chapters in {minutes} min {seconds:02d} s; executed notebooks: {made[-1].parent}")
 

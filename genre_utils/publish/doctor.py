@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
-from genre_utils.device import WRONG, bf16_error, cores, default_device, precision_of
+from genre_utils.device import WRONG, bf16_error, cores, default_device, gpu_problem, precision_of
 from genre_utils.errors import GenreError
 from genre_utils.paths import cache_dir, home
 
@@ -65,7 +65,10 @@ def check_torch() -> Iterator[Finding]:
     same = _release(torch_is) == _release(audio_is)
     remedy = "" if same else "install both in one command: pip install torch==2.11.* torchaudio==2.11.*"
     yield Finding("torch / torchaudio", f"{torch_is} / {audio_is}", "ok" if same else "note", remedy)
-    if torch.cuda.is_available():
+    if gpu_problem():
+        remedy = "the CPU is used; install a build of torch for this card (pytorch.org/get-started), or free it"
+        yield Finding("Device", gpu_problem(), "note", remedy)
+    elif torch.cuda.is_available():
         memory_gb = torch.cuda.get_device_properties(0).total_memory / 1e9
         yield Finding("Device", f"CUDA: {torch.cuda.get_device_name(0)}, {memory_gb:.0f} GB")
     elif torch.backends.mps.is_available():

@@ -10,10 +10,12 @@ import os
 import platform
 import re
 import shutil
+import signal
+import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -219,6 +221,7 @@ def run_chapters(
                 stop.set()
                 raise
 
+    use_warm_kernels()
     limit, available = os.environ.get("OMP_NUM_THREADS"), cores()
     try:
         for stage in STAGES:
@@ -253,6 +256,18 @@ def copy_records(run: Identity, chapters: list[Chapter], folder: Path) -> None:
         shutil.copyfile(run.folder(approach) / RECORD, folder / f"{approach}-seed{run.seed}.json")
 
 
+@contextmanager
+def no_process_stays() -> Iterator[None]:
+    """Whatever ends the work early, SIGTERM included, ends the processes that work for us too."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, WorkFailed):  # then every kernel has been ended already
+            _kill_children()
+        raise
+
+
 def _kill_children() -> None:
     for child in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
@@ -276,7 +291,6 @@ def _run_one(chapter: Chapter, run: Identity, out: Path, watch: Watch | None) ->
             watch(chapter, index, len(nb.cells), section)
 
     parameters = run.parameters(_known_parameters(chapter.path))
-    use_warm_kernels()
     try:
         nb = pm.execute_notebook(
             str(chapter.path.resolve()),
@@ -295,6 +309,11 @@ def _run_one(chapter: Chapter, run: Identity, out: Path, watch: Watch | None) ->
     except (DeadKernelError, CellTimeoutError) as error:
         what = "the kernel died (out of memory, most often: close other programs, or choose a smaller profile)"
         raise WorkFailed(_failure(chapter, current, what, unfinished)) from error
+    except RuntimeError as error:
+        if current:
+            raise
+        hint = "does `python -m ipykernel --version` answer? If not: make setup"
+        raise WorkFailed(f"chapters/{chapter.path.name} did not start: {error} ({hint})") from error
     nb.metadata[RUN_KEY] = {"run": run.name(), "parameters": parameters, "about": run.about, "machine": machine()}
     nbformat.write(nb, unfinished)
     if watch:
