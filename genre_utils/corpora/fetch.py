@@ -7,6 +7,7 @@ import io
 import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from zipfile import BadZipFile
 
@@ -16,7 +17,7 @@ from tqdm import tqdm
 
 from genre_utils.audio import file_sha256, load_audio
 from genre_utils.corpora import gtzan
-from genre_utils.corpora.download import LARGEST_CLIP, need_space
+from genre_utils.corpora.download import LARGEST_CLIP, PATIENCE_S, need_space
 from genre_utils.corpora.gtzan import DAMAGED, RATE_HZ, clip_files, disguise, genre_root, gtzan_ids, told
 from genre_utils.errors import AudioError, CorpusError
 from genre_utils.hub import reason, refusal
@@ -57,11 +58,9 @@ def fetch_gtzan(mirror: str = "", *, progress: bool = True, say: Callable[[str],
     """
     refused: list[str] = []
 
-    def attempt(source: str, get: Callable[[], Path | None]) -> Path | None:
+    def attempt(source: str, get: Callable[[], Path]) -> Path | None:
         try:
-            if (root := get()) is None:
-                say(f"{source}: no GTZAN there")
-                return None
+            root = get()
             say(f"{source}: {check_copy(root, progress=progress)}")
         except CorpusError as error:
             say(f"{source}: {str(error).splitlines()[0]}")
@@ -72,7 +71,9 @@ def fetch_gtzan(mirror: str = "", *, progress: bool = True, say: Callable[[str],
         return root
 
     for place in gtzan.places():
-        if root := attempt(str(place), lambda place=place: genre_root(place)):
+        if (there := genre_root(place)) is None:
+            say(f"Folder: no GTZAN at {place}")
+        elif root := attempt("Folder", lambda there=there: there):
             return root
         if refused and place in gtzan.chosen_places():
             way_out = "Put it right, or unset GTZAN_DIR and run it again: then another copy is looked for."
@@ -106,8 +107,9 @@ def check_copy(root: Path, *, progress: bool = True) -> str:
             f"decoded: {RATE_HZ} Hz, about {gtzan.CLIP_S:g} s, none silent, and {len(known)} the same as in gtzan-mini "
             f"sample by sample. Left out by name: {', '.join(DAMAGED)}"
         )
-    paths = {str(files.get(clip, root / clip.split(".")[0] / f"{clip}.wav")): why for clip, why in faults.items()}
-    text = f"{root} is not all of GTZAN: {len(faults)} of {len(ids)} clips are missing or bad.\n{told(paths)}\n"
+    bad = {str(files[clip]): why for clip, why in faults.items() if clip in files}
+    missing = {str(root / clip.split(".")[0] / f"{clip}.wav"): why for clip, why in faults.items() if clip not in files}
+    text = f"of {len(ids)} clips {len(missing)} are missing in {root}, and {len(bad)} are bad.\n{told(bad | missing)}\n"
     if changed := sum(faults.get(clip) == _CHANGED for clip in known):
         text += f"{changed} of the {len(known)} clips that are in gtzan-mini too differ from it: this copy was processed.\n"
     whole = [genre for genre in GENRES if not any(clip.startswith(f"{genre}.") for clip in faults)]
@@ -143,36 +145,55 @@ def _sha256_as_wav(path: Path) -> str:
     return hashlib.sha256(buffer.getvalue()).hexdigest()
 
 
-def _from_kaggle() -> Path | None:
+def _from_kaggle() -> Path:
     """The folder of genres in kagglehub's cache: it downloads (and continues), unpacks, and keeps."""
     try:
         import kagglehub
+        import requests
     except ImportError as error:
         raise CorpusError(f"kagglehub is not installed: pip install kagglehub ({reason(error)}), then run it again") from error
-    owner, name = KAGGLE.split("/")[:2]
-    cache = Path(os.environ.get("KAGGLEHUB_CACHE") or Path.home() / ".cache" / "kagglehub") / "datasets" / owner / name
-    if not (cache / "versions").is_dir():
+    cache = Path(os.environ.get("KAGGLEHUB_CACHE") or Path.home() / ".cache" / "kagglehub") / "datasets" / KAGGLE
+    if genre_root(cache) is None:
         need_space(cache, KAGGLE_SPACE)
     try:
-        folder = Path(kagglehub.dataset_download(KAGGLE))
+        with _patient(requests.adapters.HTTPAdapter):
+            folder = Path(kagglehub.dataset_download(KAGGLE))
     except Exception as error:  # its own kinds, those of requests and of archives, full disks
-        code = getattr(getattr(error, "response", None), "status_code", None)
-        broken = isinstance(error, (ValueError, BadZipFile)) and not isinstance(error, OSError)
-        if broken:  # what came is no archive (a page of HTML, say): nothing to continue from
-            for part in cache.glob("*.archive"):
+        what = f"{KAGGLE} is not to be had ({type(error).__name__}: {reason(error)})"
+        if isinstance(error, (ValueError, BadZipFile)) and not isinstance(error, OSError):
+            for part in cache.parents[1].glob("*.archive"):  # nothing to continue from
                 part.unlink(missing_ok=True)
-        raise CorpusError(f"{KAGGLE} is not to be had ({type(error).__name__}: {reason(error)}): {_remedy(code)}") from error
-    return genre_root(folder)
+            what += " What came is no archive, but perhaps the page of a sign-in or a firewall"
+        code = getattr(getattr(error, "response", None), "status_code", None)
+        raise CorpusError(f"{what}: {_remedy(code)}") from error
+    if (root := genre_root(folder)) is None:
+        raise CorpusError(f"{folder} came from Kaggle without blues/ … rock/: remove it and run it again")
+    return root
+
+
+@contextmanager
+def _patient(adapter: type) -> Iterator[None]:
+    """Let requests wait for a silent server for a while, not for ever: kagglehub's first question has no time limit."""
+    send = adapter.send
+
+    def limited(self, request, *args, timeout=None, **options):
+        return send(self, request, *args, timeout=timeout or PATIENCE_S, **options)
+
+    adapter.send = limited
+    try:
+        yield
+    finally:
+        adapter.send = send
 
 
 def _remedy(code: int | None) -> str:
     if code in (401, 403):
-        return "Kaggle wants to know you: make a token on kaggle.com/settings and set KAGGLE_USERNAME and KAGGLE_KEY"
+        return "sign in: make a token on kaggle.com/settings, and set KAGGLE_USERNAME and KAGGLE_KEY"
     if code == 404:
         return "it is not there any more under this name"
     return (
-        "run it again (what has arrived is kept). If a firewall or a sign-in page stands between, or its certificate is "
-        "not trusted (then set REQUESTS_CA_BUNDLE to your network's), get it by hand"
+        "run it again (an unfinished download is continued). If a firewall stands between, get it by hand; if its "
+        "certificate is not trusted, set REQUESTS_CA_BUNDLE to your network's"
     )
 
 
@@ -201,9 +222,9 @@ def _from_hub(mirror: str, progress: bool) -> Path:
                     write_whole(target / clip.split(".")[0] / f"{clip}{ending}", content)
     except ArrowException as error:
         raise CorpusError(f"{mirror} holds a parquet file that cannot be read ({reason(error)}): another mirror?") from error
-    if genre_root(target) is None:
+    if (root := genre_root(target)) is None:
         raise CorpusError(f"{mirror} holds no clips that are called <genre>.NNNNN.wav (in {len(files)} parquet files)")
-    return target
+    return root
 
 
 def _rows(file: Path) -> Iterator[tuple[str, bytes]]:
