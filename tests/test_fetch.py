@@ -118,6 +118,13 @@ def test_a_complete_copy_is_decoded_and_found_again_without_the_variable(whole, 
     assert told()[0] == whole and not kaggle.asked
 
 
+def test_a_bad_folder_does_not_hide_a_good_one_that_is_named_too(whole, copy, monkeypatch):
+    put(copy / "pop" / "pop.00099.wav", LFS)
+    monkeypatch.setenv("GTZAN_DIR", os.pathsep.join([str(copy), str(whole)]))
+    root, said = told()
+    assert root == whole and f"of 999 clips 0 are missing in {copy}, and 1 are bad" in said
+
+
 def test_au_and_upper_case_and_longer_headers_are_the_same_clips(copy, monkeypatch):
     monkeypatch.setenv("GTZAN_DIR", str(copy))
     first, second, third = (copy / "blues" / f"blues.{n:05d}.wav" for n in range(3))

@@ -70,12 +70,12 @@ def fetch_gtzan(mirror: str = "", *, progress: bool = True, say: Callable[[str],
             write_whole(gtzan.found_note(), os.fsencode(root.resolve()))
         return root
 
-    for place in gtzan.places():
+    for number, place in enumerate(gtzan.places(), 1):
         if (there := genre_root(place)) is None:
             say(f"Folder: no GTZAN at {place}")
         elif root := attempt("Folder", lambda there=there: there):
             return root
-        if refused and place in gtzan.chosen_places():
+        if refused and number == len(set(gtzan.chosen_places())):
             way_out = "Put it right, or unset GTZAN_DIR and run it again: then another copy is looked for."
             raise CorpusError("\n".join([*refused, way_out]))
     if root := attempt("Kaggle", _from_kaggle):
