@@ -15,7 +15,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 class LoopbackHub:
-    """Serves each folder ``root/<owner>/<name>`` as a model repository of one commit.
+    """Serves each folder ``root/<owner>/<name>`` as a repository of one commit: a model, or a data set.
 
     Attributes
     ----------
@@ -24,7 +24,7 @@ class LoopbackHub:
     resumed : list of str
         Files of which only the rest was asked for.
     status : dict
-        Repository -> HTTP status to answer instead.
+        Repository -> HTTP status to answer instead; 200 stands for a sign-in page.
     cut : int
         That many downloads of weights end after half of what was asked for.
     delay_s : float
@@ -61,10 +61,13 @@ class LoopbackHub:
         path = request.path.split("?")[0]
         self.asked.append(f"{request.command} {path}")
         parts = path.strip("/").split("/")
-        api = parts[:2] == ["api", "models"]
+        api = parts[:2] in (["api", "models"], ["api", "datasets"])
+        parts = parts[1:] if parts[0] == "datasets" else parts
         repo = "/".join(parts[2:4] if api else parts[:2])
         folder = self.root / repo
         code = self.status.get(repo)
+        if code == 200:
+            return self.send(request, 200, b"<html>Please sign in</html>", {"Content-Type": "text/html"}, body)
         if code or not folder.is_dir():
             kind = {401: {"X-Error-Code": "GatedRepo"}, None: {"X-Error-Code": "RepoNotFound"}}.get(code, {})
             return self.send(request, code or 404, b"{}", kind, body)
@@ -109,7 +112,7 @@ class LoopbackHub:
         request.end_headers()
         if not body:
             return
-        if self.cut and file.suffix in (".safetensors", ".bin"):
+        if self.cut and file.suffix in (".safetensors", ".bin", ".parquet"):
             self.cut -= 1
             request.wfile.write(rest[: len(rest) // 2])
             request.wfile.flush()

@@ -3,20 +3,25 @@
 import hashlib
 import io
 import os
+import shutil
+import ssl
+import subprocess
 import threading
 import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile as sf
 
-from genre_utils.corpora import gtzan
+from genre_utils.corpora import download, gtzan, load_corpus
 from genre_utils.corpora.faults import gtzan_faults
-from genre_utils.errors import CorpusError
-from genre_utils.profiles import GENRES
+from genre_utils.errors import CacheError, CorpusError
+from genre_utils.profiles import GENRES, PROFILES
 
 
 def wav(seed: int) -> bytes:
@@ -43,7 +48,7 @@ def archive(clips=CLIPS, **extra) -> bytes:
 @pytest.fixture
 def server():
     """A loopback server: ``state`` says what it sends, and records what it was asked for."""
-    state = {"body": archive(), "cut": None, "ranges": True, "status": None, "asked": [], "delay_s": 0}
+    state = {"body": archive(), "cut": None, "ranges": True, "status": None, "asked": [], "delay_s": 0, "http": None}
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -68,7 +73,7 @@ def server():
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
         thread = threading.Thread(target=http.serve_forever, daemon=True)
         thread.start()
-        state["url"] = f"http://127.0.0.1:{http.server_port}/main.zip"
+        state["url"], state["http"] = f"http://127.0.0.1:{http.server_port}/main.zip", http
         yield state
         http.shutdown()
         thread.join()
@@ -137,7 +142,7 @@ def test_a_finished_download_that_was_not_unpacked_is_used(server, corpora):
         (archive(**{"../rock.00000.wav": b"x"}), "unexpected"),
         (archive(**{"gtzan_mini-main/genres/rock/rock.00999.wav": b"x"}), "unexpected"),
         (archive({**CLIPS, "rock.00000": bytes(5_000_000)}), "refused"),
-        (b"<html>not a zip</html>", "damaged"),
+        (b" <html>not a zip</html>", "HTML page .of a sign-in.*GTZAN_MINI_DIR"),
         (archive()[:-30], "damaged"),
     ],
 )
@@ -159,29 +164,71 @@ def test_a_member_that_points_outside_is_written_nowhere_else(server, corpora):
 
 
 def test_a_server_that_refuses_or_is_not_there_says_how_to_go_on(server, corpora):
-    server["status"] = 404
-    with pytest.raises(CorpusError, match=r"404.*GTZAN_MINI_DIR"):
-        fetch(server)
+    for status in (401, 404):
+        server["status"] = status
+        with pytest.raises(CorpusError, match=rf"{status}.*GTZAN_MINI_DIR"):
+            fetch(server)
     with pytest.raises(CorpusError, match=r"cannot be fetched.*GTZAN_MINI_DIR"):
         gtzan.fetch_gtzan_mini("http://127.0.0.1:9/main.zip", progress=False)
 
 
 def test_an_archive_far_too_large_is_not_downloaded(server, corpora, monkeypatch):
-    monkeypatch.setattr(gtzan, "LARGEST_ARCHIVE", 1_000)
+    monkeypatch.setattr(download, "LARGEST_ARCHIVE", 1_000)
     with pytest.raises(CorpusError, match="not the mini subset"):
         fetch(server)
+
+
+def test_a_server_that_falls_silent_is_given_up(server, corpora, monkeypatch):
+    monkeypatch.setattr(download, "PATIENCE_S", 0.2)
+    server["delay_s"] = 1
+    with pytest.raises(CorpusError, match=r"cannot be fetched \(.*timed out.*run it again"):
+        fetch(server)
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(server, corpora, tmp_path):
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -keyout key.pem -out cert.pem"
+    try:
+        subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("needs openssl")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    server["http"].socket = context.wrap_socket(server["http"].socket, server_side=True)
+    with pytest.raises(CorpusError, match="self-signed certificate.*GTZAN_MINI_DIR"):
+        gtzan.fetch_gtzan_mini(server["url"].replace("http:", "https:"), progress=False)
+    assert server["asked"] == []
+
+
+def test_nothing_is_downloaded_where_it_would_not_fit(server, corpora, monkeypatch):
+    monkeypatch.setattr(download.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**7))
+    with pytest.raises(CacheError, match=r"0.01 GB free, and 0.30 GB are needed.*GENRE_UTILS_HOME"):
+        fetch(server)
+    assert server["asked"] == []
+
+
+def test_a_spoilt_mini_subset_is_fetched_again(server, corpora):
+    path = fetch(server) / "rock" / "rock.00000.wav"
+    path.write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    fetch(server)
+    assert path.read_bytes() == CLIPS["rock.00000"] and len(server["asked"]) == 2
 
 
 def full_folder(root, ending=".wav"):
     for genre in GENRES:
         (root / "Data" / "genres_original" / genre).mkdir(parents=True)
         for number in range(100):
-            (root / "Data" / "genres_original" / genre / f"{genre}.{number:05d}{ending}").touch()
+            (root / "Data" / "genres_original" / genre / f"{genre}.{number:05d}{ending}").write_bytes(CLIPS["pop.00000"])
     return root
 
 
-@pytest.mark.parametrize("ending", [".wav", ".au"])
-def test_the_whole_gtzan_has_999_clips_without_the_damaged_one(tmp_path, monkeypatch, ending):
+@pytest.fixture
+def short(monkeypatch):
+    """Clips of 0.09 s, as this file's are."""
+    monkeypatch.setattr(gtzan, "CLIP_S", 2_000 / 22_050)
+
+
+@pytest.mark.parametrize("ending", [".wav", ".au", ".WAV", ".Au"])
+def test_the_whole_gtzan_has_999_clips_without_the_damaged_one(tmp_path, monkeypatch, short, ending):
     monkeypatch.setenv("GTZAN_DIR", str(full_folder(tmp_path, ending)))
     corpus = gtzan.gtzan_full()
     assert len(corpus) == 999
@@ -199,6 +246,43 @@ def test_a_missing_clip_is_named_never_skipped(tmp_path, monkeypatch):
         gtzan.gtzan_full()
 
 
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "zero bytes"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1323632\n", "a pointer of Git LFS"),
+        (b"\n<!doctype html><title>Sign in</title>", "an HTML page"),
+        (CLIPS["pop.00000"][:1_500], "1500 bytes, too few"),
+    ],
+)
+def test_what_cannot_be_a_clip_is_named_at_the_start_of_a_run(tmp_path, monkeypatch, short, content, says):
+    monkeypatch.setenv("GTZAN_DIR", str(full_folder(tmp_path)))
+    genre = tmp_path / "Data" / "genres_original" / "pop"
+    for number in range(10, 17):
+        (genre / f"pop.{number:05d}.wav").write_bytes(content)
+    with pytest.raises(CorpusError, match=rf"(?s)7 of the 999 clips.*pop.00010.wav: {says}.*pop.00014.*and 2 more") as error:
+        gtzan.gtzan_full()
+    assert "pop.00015" not in str(error.value) and "fetch gtzan" in str(error.value)
+    assert len(gtzan.gtzan_full(("blues", "jazz"))) == 199, "other genres are not touched by it"
+
+
+def test_some_genres_of_a_partial_copy_make_a_corpus(tmp_path, monkeypatch, short):
+    monkeypatch.setenv("GTZAN_DIR", str(full_folder(tmp_path)))
+    for genre in GENRES[2:]:
+        shutil.rmtree(tmp_path / "Data" / "genres_original" / genre)
+    corpus = load_corpus(replace(PROFILES["gtzan"], genres=GENRES[:2]))
+    assert len(corpus) == 200 and corpus.genres == GENRES[:2] and corpus.excluded == {}
+    with pytest.raises(CorpusError, match="lacks 799 of the 999"):
+        load_corpus(PROFILES["gtzan"])
+
+
+def test_of_several_folders_the_first_complete_one_is_taken(tmp_path, monkeypatch, short):
+    partial, whole = full_folder(tmp_path / "a"), full_folder(tmp_path / "b")
+    shutil.rmtree(partial / "Data" / "genres_original" / "rock")
+    monkeypatch.setenv("GTZAN_DIR", os.pathsep.join(map(str, (tmp_path / "none", partial, whole))))
+    assert gtzan.gtzan_full().root == whole / "Data" / "genres_original"
+
+
 def test_an_absent_gtzan_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setenv("GTZAN_DIR", str(tmp_path / "nowhere"))
     with pytest.raises(CorpusError, match=r"GTZAN_DIR"):
@@ -208,7 +292,7 @@ def test_an_absent_gtzan_says_how_to_get_it(tmp_path, monkeypatch):
         gtzan.gtzan_mini()
 
 
-def test_a_changed_clip_of_the_mini_subset_is_noticed(tmp_path, monkeypatch):
+def test_a_changed_clip_of_the_mini_subset_is_noticed(tmp_path, monkeypatch, short):
     for clip in gtzan.mini_listing():
         path = tmp_path / clip.split(".")[0] / f"{clip}.wav"
         path.parent.mkdir(exist_ok=True)

@@ -112,5 +112,5 @@ def load_corpus(profile: Profile, *, progress: bool = True) -> Corpus:
     elif profile.corpus == "gtzan-mini":
         corpus = gtzan.gtzan_mini(progress=progress)
     else:
-        corpus = gtzan.gtzan_full()
+        corpus = gtzan.gtzan_full(profile.genres)
     return corpus.of_genres(profile.genres)

@@ -1,44 +1,38 @@
-"""GTZAN itself: the public mini subset (100 clips, fetched and checked) and the whole (999 usable clips).
+"""GTZAN on this machine: the public mini subset (100 clips) and the whole (999 usable clips).
 
 GTZAN carries no licence: clips are played on the reader's machine and never published with the book.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import shutil
-import tempfile
-import urllib.error
-import urllib.request
-import zipfile
+from collections.abc import Mapping
 from functools import lru_cache
-from http.client import HTTPException
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from filelock import FileLock
-from tqdm import tqdm
 
 from genre_utils.audio import file_sha256
 from genre_utils.corpora import Clip, Corpus
+from genre_utils.corpora.download import download, need_space, unpack
 from genre_utils.corpora.faults import gtzan_faults
 from genre_utils.errors import CorpusError
-from genre_utils.paths import corpora_dir, disk_access, package_data, write_whole
+from genre_utils.paths import corpora_dir, disk_access, package_data
 from genre_utils.profiles import GENRES
 
 #: The mini subset that mirdata's ``gtzan_genre`` loader names. GitHub may repack this archive, so the
 #: checksum of every clip inside decides, not that of the archive.
 MINI_URL = "https://github.com/TempoBeatDownbeat/gtzan_mini/archive/refs/heads/main.zip"
-#: Bytes: the archive has about 120 million, a clip of 30 s 1.3 million; anything much larger is not it.
-LARGEST_ARCHIVE, LARGEST_CLIP = 400_000_000, 2_000_000
-CLIP_S = 30.0
-#: The Kaggle copy's damaged file: left out by name, never because it happens not to load.
-DAMAGED = {"jazz.00054": "its file is damaged in the copies in circulation"}
 _BY_HAND = (
     "download the archive of github.com/TempoBeatDownbeat/gtzan_mini with a browser, unpack it, and set "
     "GTZAN_MINI_DIR to its folder genres."
 )
+CLIP_S, RATE_HZ = 30.0, 22_050
+#: A file with less than this share of the bytes of a clip (16 bits a sample) cannot be one: some 790 kB.
+SMALLEST_SHARE = 0.6
+#: The Kaggle copy's damaged file: left out by name, never because it happens not to load.
+DAMAGED = {"jazz.00054": "its file is damaged in the copies in circulation"}
 
 
 @lru_cache(maxsize=1)
@@ -53,28 +47,68 @@ def gtzan_ids() -> tuple[str, ...]:
     return tuple(clip for clip in ids if clip not in DAMAGED)
 
 
-def _genre_root(folder: Path) -> Path | None:
-    """The folder that holds ``blues/`` … ``rock/``: `folder` or a usual place below it."""
+def genre_root(folder: Path) -> Path | None:
+    """The folder that holds ``blues/`` … ``rock/``, or some of them: `folder` or a usual place below it."""
     roots = (folder / below for below in ("", "genres", "genres_original", "Data/genres_original"))
-    return next((root for root in roots if (root / GENRES[0]).is_dir() and (root / GENRES[-1]).is_dir()), None)
+    return next((root for root in roots if sum((root / genre).is_dir() for genre in GENRES) > 1), None)
 
 
-def _find(root: Path, clip_id: str) -> Path | None:
-    paths = (root / clip_id.split(".", 1)[0] / (clip_id + ending) for ending in (".wav", ".au"))
-    return next((path for path in paths if path.is_file()), None)
+def clip_files(root: Path) -> dict[str, Path]:
+    """Clip id -> its file below `root`, from one listing of each genre's folder: WAV or else AU, in any case."""
+    found: dict[str, Path] = {}
+    with disk_access(f"list the clips in {root}", CorpusError, "GTZAN_DIR"):
+        for genre in GENRES:
+            files = (root / genre).iterdir() if (root / genre).is_dir() else ()
+            for path in sorted(files, key=lambda file: (file.suffix.lower(), file.name), reverse=True):
+                if path.suffix.lower() in (".wav", ".au") and path.is_file():
+                    found.setdefault(path.stem.lower(), path)
+    return found
+
+
+def disguise(path: Path) -> str | None:
+    """What a file that should be a clip is instead, by its first bytes and its size; None if it may be a clip."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            head = file.read(64)
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    if not head:
+        return "zero bytes"
+    if head.startswith(b"version https://git-lfs"):
+        return "a pointer of Git LFS (`git lfs pull` gets the clip)"
+    if head.lstrip().startswith(b"<"):
+        return "an HTML page (of a sign-in, perhaps)"
+    return f"{size} bytes, too few for {CLIP_S:g} s" if size < smallest_clip() else None
+
+
+def smallest_clip() -> float:
+    """Bytes below which a file cannot be a clip."""
+    return SMALLEST_SHARE * CLIP_S * RATE_HZ * 2
+
+
+def told(faults: Mapping[object, str], most: int = 5) -> str:
+    """Lines that name the first faulty files, and how many more there are."""
+    lines = [f"  {name}: {why}" for name, why in [*faults.items()][:most]]
+    return "\n".join(lines + ([f"  … and {len(faults) - most} more"] if len(faults) > most else []))
 
 
 def _corpus(name: str, root: Path, ids, excluded: dict[str, str]) -> Corpus:
-    faults = gtzan_faults()
-    paths = {clip_id: _find(root, clip_id) for clip_id in ids}
-    absent = [clip_id for clip_id, path in paths.items() if path is None]
-    if absent:
+    faults, files = gtzan_faults(), clip_files(root)
+    again = f"Copy them there again, or get another copy: python -m genre_utils fetch {name}"
+    if absent := [clip_id for clip_id in ids if clip_id not in files]:
         raise CorpusError(
-            f"{root} lacks {len(absent)} of the {len(paths)} clips of {name}, {absent[0]} for one: "
-            "copy them there as <genre>/<genre>.NNNNN.wav, or remove the folder and fetch the corpus again."
+            f"{root} lacks {len(absent)} of the {len(ids)} clips of {name}, {absent[0]} for one: "
+            f"they are called <genre>/<genre>.NNNNN.wav. {again}"
         )
-    clips = tuple(Clip(clip, path, clip.split(".", 1)[0], faults.artists.get(clip)) for clip, path in paths.items())
-    return Corpus(name, root, clips, CLIP_S, excluded=excluded, faults=faults.among([*paths, *excluded]))
+    small = [files[clip_id] for clip_id in ids if files[clip_id].stat().st_size < smallest_clip()]
+    if small:
+        raise CorpusError(
+            f"{len(small)} of the {len(ids)} clips of {name} in {root} are none:\n"
+            f"{told({path: disguise(path) or 'too small' for path in small})}\n{again}"
+        )
+    clips = tuple(Clip(clip, files[clip], clip.split(".", 1)[0], faults.artists.get(clip)) for clip in ids)
+    return Corpus(name, root, clips, CLIP_S, excluded=excluded, faults=faults.among([*ids, *excluded]))
 
 
 def gtzan_mini(*, progress: bool = True) -> Corpus:
@@ -88,7 +122,7 @@ def gtzan_mini(*, progress: bool = True) -> Corpus:
         If clips are missing or their bytes are not the published ones.
     """
     chosen = os.environ.get("GTZAN_MINI_DIR")
-    root = _genre_root(Path(chosen or corpora_dir() / "gtzan_mini").expanduser())
+    root = genre_root(Path(chosen or corpora_dir() / "gtzan_mini").expanduser())
     if root is None and chosen:
         raise CorpusError(
             f"{chosen} is not a folder with blues/ … rock/ in it: point GTZAN_MINI_DIR at the folder that holds "
@@ -103,26 +137,6 @@ def gtzan_mini(*, progress: bool = True) -> Corpus:
                 "with `python -m genre_utils fetch gtzan-mini`."
             )
     return corpus
-
-
-def gtzan_full() -> Corpus:
-    """The 999 usable clips of GTZAN, from ``GTZAN_DIR`` or ``data/corpora/gtzan``; jazz.00054 is left out.
-
-    Raises
-    ------
-    CorpusError
-        If they are not all there; the message says how to get them.
-    """
-    place = Path(os.environ.get("GTZAN_DIR") or corpora_dir() / "gtzan").expanduser()
-    root = _genre_root(place)
-    if root is None:
-        raise CorpusError(
-            f"GTZAN is not at {place}. It has no official download any more: get the copy "
-            "'andradaolteanu/gtzan-dataset-music-genre-classification' from Kaggle (1.2 GB, a free account), "
-            "unpack it, and set GTZAN_DIR to its folder genres_original. Without it, the profiles mini and "
-            "gtzan-mini need no account."
-        )
-    return _corpus("gtzan", root, gtzan_ids(), dict(DAMAGED))
 
 
 def fetch_gtzan_mini(url: str = MINI_URL, *, progress: bool = True) -> Path:
@@ -141,11 +155,13 @@ def fetch_gtzan_mini(url: str = MINI_URL, *, progress: bool = True) -> Path:
     archive = target.with_name("gtzan_mini.zip.part")
     # Of two first runs at once, the second finds the clips.
     with disk_access(f"write {target} (300 MB)"), FileLock(target.with_name("gtzan_mini.lock")):
-        if target.is_dir() and all(_find(target, clip_id) for clip_id in mini_listing()):
+        files = clip_files(target)
+        if all(clip in files and file_sha256(files[clip]) == its["sha256"] for clip, its in mini_listing().items()):
             return target
-        _download(url, archive, progress)
+        need_space(target, 3e8)
+        download(url, archive, _BY_HAND, progress)
         try:
-            _unpack(archive, target)
+            unpack(archive, target, mini_listing(), _BY_HAND)
         except CorpusError:
             archive.unlink(missing_ok=True)  # a wrong archive is no use to continue from
             raise
@@ -153,74 +169,42 @@ def fetch_gtzan_mini(url: str = MINI_URL, *, progress: bool = True) -> Path:
     return target
 
 
-def _download(url: str, path: Path, progress: bool) -> None:
-    """Bytes of `url` to `path`, continued from what `path` already holds where the server allows it."""
-    have = path.stat().st_size if path.is_file() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
-    try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            if answer.status != 206:  # the server sends all of it: begin again
-                have = 0
-            length = answer.headers.get("Content-Length")
-            total = have + int(length) if length else None
-            bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, desc="fetch", disable=not progress)
-            with path.open("ab" if have else "wb") as file, bar:
-                while chunk := answer.read(1 << 18):
-                    have += len(chunk)
-                    if max(have, total or 0) > LARGEST_ARCHIVE:
-                        raise CorpusError(f"{url} is larger than {LARGEST_ARCHIVE} bytes: that is not the mini subset.")
-                    file.write(chunk)
-                    bar.update(len(chunk))
-    except urllib.error.HTTPError as error:
-        if error.code == 416:  # the part is as long as the archive, or longer: let the unpacking judge it
-            return
-        raise CorpusError(f"{url} answered {error.code} {error.reason}: {_BY_HAND}") from error
-    except (urllib.error.URLError, TimeoutError, ConnectionError, HTTPException) as error:
-        reason = getattr(error, "reason", error)
-        raise CorpusError(f"{url} cannot be fetched ({reason}): run it again to continue, or {_BY_HAND}") from error
-    if total is not None and have < total:
-        raise CorpusError(f"{url} broke off after {have} of {total} bytes: run it again to continue.")
+def chosen_places() -> list[Path]:
+    """The folders that ``GTZAN_DIR`` names: one, or several as in ``PATH``."""
+    return [Path(part).expanduser() for part in os.environ.get("GTZAN_DIR", "").split(os.pathsep) if part.strip()]
 
 
-def _unpack(archive: Path, target: Path) -> None:
-    """The clips from `archive` to `target`, which appears only when all of them are right.
+def places() -> list[Path]:
+    """Where GTZAN may lie: :func:`chosen_places`, where `fetch gtzan` found it, ``data/corpora/gtzan``."""
+    note = found_note()
+    found = [Path(os.fsdecode(note.read_bytes()))] if note.is_file() else []
+    return list(dict.fromkeys([*chosen_places(), *found, corpora_dir() / "gtzan"]))
 
-    Nothing else is unpacked, and each clip to a path that its own name makes, whatever the archive says.
+
+def found_note() -> Path:
+    """The file that holds the folder in which `fetch gtzan` found GTZAN whole."""
+    return corpora_dir() / "gtzan.where"
+
+
+def gtzan_full(genres: tuple[str, ...] = GENRES) -> Corpus:
+    """The 999 usable clips of GTZAN, or those of some `genres`, from the first of :func:`places` that has them.
+
+    jazz.00054 is left out. Files that are too small for clips are refused; only ``fetch gtzan`` decodes them all.
+
+    Raises
+    ------
+    CorpusError
+        If they are not all there; the message says how to get them.
     """
-    try:
-        with (
-            zipfile.ZipFile(archive) as bundle,
-            tempfile.TemporaryDirectory(dir=target.parent, prefix=".unpack-") as holder,
-        ):
-            work = Path(holder) / "clips"
-            for clip_id, member in _members(bundle).items():
-                content = bundle.read(member)
-                if hashlib.sha256(content).hexdigest() != mini_listing()[clip_id]["sha256"]:
-                    raise CorpusError(
-                        f"{member.filename} in the archive is not the published clip (its SHA-256 differs). "
-                        f"Fetch it again, or {_BY_HAND}"
-                    )
-                write_whole(work / clip_id.split(".", 1)[0] / f"{clip_id}.wav", content)
-            if target.exists():
-                shutil.rmtree(target)
-            work.rename(target)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
-        raise CorpusError(f"the archive is damaged ({error}): fetch it again.") from error
-
-
-def _members(bundle: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    """The archive's member of each clip; a WAV file that is none of them, or too large, makes it suspect."""
-    found: dict[str, zipfile.ZipInfo] = {}
-    for member in bundle.infolist():
-        name = PurePosixPath(member.filename)
-        if name.suffix != ".wav":
-            continue
-        if name.stem not in mini_listing() or name.stem in found:
-            raise CorpusError(f"the archive holds an unexpected clip {str(name)!r}: it is not the mini subset.")
-        if member.file_size > LARGEST_CLIP:
-            raise CorpusError(f"{name} in the archive would unpack to {member.file_size} bytes: refused.")
-        found[name.stem] = member
-    absent = [clip_id for clip_id in mini_listing() if clip_id not in found]
-    if absent:
-        raise CorpusError(f"the archive lacks {len(absent)} clips, {absent[0]} for one. Fetch it again.")
-    return found
+    ids = tuple(clip for clip in gtzan_ids() if clip.split(".")[0] in genres)
+    refused = None
+    for root in filter(None, map(genre_root, places())):
+        try:
+            return _corpus("gtzan", root, ids, dict(DAMAGED))
+        except CorpusError as error:
+            refused = refused or error
+    raise refused or CorpusError(
+        f"GTZAN is not at {' or '.join(map(str, places()))}. It has no official download any more: "
+        "`python -m genre_utils fetch gtzan` looks for a copy (on Kaggle: 1.2 GB); if you have one, set GTZAN_DIR to "
+        "the folder that holds blues/ … rock/. Without it, the profiles mini and gtzan-mini need no account."
+    )

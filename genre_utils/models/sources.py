@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedModel, Wav2Vec2ForPreT
 from transformers.utils import logging as library_logging
 
 from genre_utils.errors import CheckpointError
+from genre_utils.hub import reason, refusal
 from genre_utils.models.fairseq import load_fairseq
 from genre_utils.paths import package_data
 
@@ -31,10 +32,6 @@ def quiet_library() -> Iterator[None]:
             library_logging.enable_progress_bar()
 
 
-def _reason(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
 def _from_pretrained(cls, folder: Path, **options) -> tuple[PreTrainedModel, list[str]]:
     """The model in a folder, in float32 whatever it was stored in, and the names of weights that are missing."""
     with quiet_library():
@@ -51,7 +48,7 @@ def _encoder(folder: Path, name: str) -> PreTrainedModel:
         model, missing = _from_pretrained(AutoModel, folder, trust_remote_code=False)
     except Exception as error:  # the library raises many kinds for missing, corrupt and mismatched files
         raise CheckpointError(
-            f"cannot load a backbone from {name}: {_reason(error)} "
+            f"cannot load a backbone from {name}: {reason(error)} "
             "Check that it is a folder with config.json and model.safetensors of one architecture, or a Hub name "
             "that can be reached; backbone 'shipped' always works offline."
         ) from error
@@ -95,25 +92,12 @@ def _hub_folder(repo: str, revision: str | None) -> Path:
         if weights and "config.json" in files:
             return Path(snapshot_download(repo, revision=revision, allow_patterns=["config.json", *weights]))
     except Exception as error:
-        raise CheckpointError(f"{where} {_refusal(error)}") from error
+        otherwise = "give a folder; backbone 'shipped' always works offline"
+        raise CheckpointError(f"{where} {refusal(error, otherwise)}") from error
     finally:
         if hidden:
             utils.disable_progress_bars()
     raise CheckpointError(f"{where} on the Hub holds no config.json with model.safetensors or pytorch_model.bin")
-
-
-def _refusal(error: Exception) -> str:
-    """What an error of the Hub's client means for the reader."""
-    if isinstance(error, errors.GatedRepoError):
-        return "is gated: accept its terms on the Hub and log in with `hf auth login`"
-    if isinstance(error, errors.RepositoryNotFoundError):  # the Hub answers 401 to strangers who ask for unknown names
-        return "is not known to the Hub, or is private: check the name, or log in with `hf auth login`"
-    if isinstance(error, errors.RevisionNotFoundError):
-        return "is not to be had: the Hub knows the model but not this revision"
-    return (  # offline mode, time-outs, broken connections, full disks: many kinds
-        f"is not to be had: the Hub could not be reached or broke off ({_reason(error)}). Run it again (what has "
-        "arrived is kept), or give a folder; backbone 'shipped' always works offline."
-    )
 
 
 def _locate(name: str, revision: str | None) -> Path:

@@ -106,9 +106,10 @@ def check_corpora() -> Iterator[Finding]:
     yield Finding("Synthetic corpus", ", ".join(rendered) or "not rendered yet (the first run does it)")
     for name, variable, load, get_it in (
         ("gtzan-mini", "GTZAN_MINI_DIR", partial(gtzan.gtzan_mini, progress=False), "fetch gtzan-mini"),
-        ("gtzan", "GTZAN_DIR", gtzan.gtzan_full, "fetch gtzan  (says how to get it)"),
+        ("gtzan", "GTZAN_DIR", gtzan.gtzan_full, "fetch gtzan  (your folders, Kaggle, the Hub)"),
     ):
-        if not os.environ.get(variable) and not (corpora / name.replace("-", "_")).is_dir():
+        found = (corpora / name.replace("-", "_"), corpora / f"{name}.where")
+        if not os.environ.get(variable) and not any(place.exists() for place in found):
             yield Finding(name, "not here (optional)", "note", f"python -m genre_utils {get_it}")
             continue
         try:

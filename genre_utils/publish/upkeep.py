@@ -27,12 +27,13 @@ def fetch_gtzan_mini() -> None:
 
 
 @fetch.command("gtzan")
-def fetch_gtzan() -> None:
-    """Check your copy of GTZAN (it has no official download any more; this says how to get one)."""
-    from genre_utils.corpora import gtzan
+def fetch_gtzan(
+    mirror: Annotated[str, typer.Option(help="Data set of parquet files on the Hub, OWNER/NAME@COMMIT: tried last.")] = "",
+) -> None:
+    """Find all of GTZAN (folders of GTZAN_DIR, Kaggle, the Hub), decode every clip, and remember where it lies."""
+    from genre_utils.corpora import fetch
 
-    corpus = gtzan.gtzan_full()
-    say(f"GTZAN is complete: {len(corpus)} usable clips in {corpus.root}")
+    say(f"GTZAN is ready in {fetch.fetch_gtzan(mirror, progress=console.is_terminal, say=say)}")
 
 
 @app.command()
