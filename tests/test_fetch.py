@@ -141,7 +141,7 @@ def test_au_and_upper_case_and_longer_headers_are_the_same_clips(copy, monkeypat
 BAD = {
     "pointer": (lambda p: put(p, LFS), "a pointer of Git LFS"),
     "empty": (lambda p: put(p, b""), "zero bytes"),
-    "page": (lambda p: put(p, HTML), "an HTML page"),
+    "page": (lambda p: put(p, HTML), "a web page"),
     "garbage": (lambda p: put(p, b"RIFF" + bytes(9_000)), "cannot be decoded as audio"),
     "slower": (lambda p: write(p, noise(1, rate_hz=16_000), 16_000), "16000 Hz, not 22050: resampled"),
     "cut": (lambda p: write(p, noise(1, 0.15)), "0.15 s long, not about 0.2 s"),

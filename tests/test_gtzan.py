@@ -251,7 +251,7 @@ def test_a_missing_clip_is_named_never_skipped(tmp_path, monkeypatch):
     [
         (b"", "zero bytes"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1323632\n", "a pointer of Git LFS"),
-        (b"\n<!doctype html><title>Sign in</title>", "an HTML page"),
+        (b"\n<!doctype html><title>Sign in</title>", "a web page"),
         (CLIPS["pop.00000"][:1_500], "1500 bytes, too few"),
     ],
 )

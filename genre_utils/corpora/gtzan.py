@@ -13,7 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from genre_utils.audio import file_sha256
+from genre_utils.audio import file_sha256, what_it_is
 from genre_utils.corpora import Clip, Corpus
 from genre_utils.corpora.download import download, need_space, unpack
 from genre_utils.corpora.faults import gtzan_faults
@@ -68,17 +68,11 @@ def clip_files(root: Path) -> dict[str, Path]:
 def disguise(path: Path) -> str | None:
     """What a file that should be a clip is instead, by its first bytes and its size; None if it may be a clip."""
     try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            head = file.read(64)
+        size, what = path.stat().st_size, what_it_is(path)
     except OSError as error:
         return f"cannot be read ({error.strerror})"
-    if not head:
-        return "zero bytes"
-    if head.startswith(b"version https://git-lfs"):
-        return "a pointer of Git LFS (`git lfs pull` gets the clip)"
-    if head.lstrip().startswith(b"<"):
-        return "an HTML page (of a sign-in, perhaps)"
+    if what or not size:
+        return what or "zero bytes"
     return f"{size} bytes, too few for {CLIP_S:g} s" if size < smallest_clip() else None
 
 
