@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import platform
 import warnings
 
@@ -19,13 +20,25 @@ from genre_utils.identity import Identity, identity
 warnings.filterwarnings("ignore", message="IProgress not found")
 
 
+#: Where a notebook service lets one choose a GPU, by how the names of its environment variables begin.
+GPU_SWITCH = {
+    "COLAB_": "Runtime > Change runtime type > T4 GPU",
+    "KAGGLE_": "Settings > Accelerator > GPU T4 x2",
+    "SAGEMAKER_": "the instance type at the top right, one whose name begins with ml.g",
+}
+
+
 def device_line() -> str:
-    """Device and versions in one line, for the first cell of a chapter."""
+    """Device and versions in one line, for the first cell of a chapter; where a GPU could be switched on, also how."""
     device = default_device()
     name = torch.cuda.get_device_name() if device == "cuda" else f"{cores()} cores"
     name += f"; {gpu_problem()}" if gpu_problem() else ""
     versions = ", ".join(f"{package.__name__} {package.__version__}" for package in (torch, torchaudio, transformers))
-    return f"{device} ({name}) · Python {platform.python_version()} · {versions}"
+    line = f"{device} ({name}) · Python {platform.python_version()} · {versions}"
+    switch = next((where for start, where in GPU_SWITCH.items() if any(n.startswith(start) for n in os.environ)), None)
+    if device == "cpu" and switch:
+        line += f"\nNo GPU is on. The profile gtzan needs one, the others are faster with one: choose {switch}, then run this again."
+    return line
 
 
 def begin(profile: str, seed: object, **options: str) -> Identity:
