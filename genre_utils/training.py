@@ -101,6 +101,41 @@ class _Trainer(Trainer):
     """The library's trainer, with the time of each epoch in its log and without its silent failures."""
 
     epoch_began = 0.0
+    #: Parts that a batch is fed in, and the share of it that is being fed.
+    parts, share = 1, 1.0
+
+    def training_step(self, model, inputs, *args, **kwargs):
+        """One step. A batch that the GPU's memory does not hold is fed with checkpoints, then in parts (of two or more:
+        the head standardises what it sees), whose gradients add up."""
+        clips = len(inputs["labels"])
+        while True:
+            try:
+                loss, split = 0.0, {n: v.tensor_split(max(1, min(self.parts, clips // 2))) for n, v in inputs.items()}
+                for part in (dict(zip(split, values, strict=True)) for values in zip(*split.values(), strict=True)):
+                    self.share = len(part["labels"]) / clips
+                    loss = loss + super().training_step(model, part, *args, **kwargs)
+                return loss
+            except torch.OutOfMemoryError as error:
+                self._need_less(clips, error)
+                model.zero_grad()  # of the parts that were fed
+
+    def compute_loss(self, model, inputs, return_outputs=False, **kwargs):
+        loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **kwargs)
+        loss = loss * self.share if model.training else loss
+        return (loss, outputs) if return_outputs else loss
+
+    def _need_less(self, clips: int, error: Exception) -> None:
+        """From now on compute again what is not kept; if that is not enough, feed smaller parts."""
+        inner = getattr(getattr(self.model, "backbone", None), "model", None)
+        if inner is None or self.parts > clips // 2:  # a CNN's batch normalisation sees the batch as a whole
+            raise GenreError(f"the GPU's memory does not hold a batch of {clips}: close what else uses it ({error})") from error
+        if inner.is_gradient_checkpointing:
+            self.parts *= 2
+        else:
+            inner.gradient_checkpointing_enable()
+        torch.cuda.empty_cache()
+        how = f" in {self.parts} parts" if self.parts > 1 else ""
+        print(f"The GPU's memory does not hold a batch of {clips}: it is fed{how} with gradient checkpoints, which is slower.")
 
     def get_train_dataloader(self):
         clips, batch = len(self.train_dataset), self.args.per_device_train_batch_size

@@ -279,6 +279,44 @@ def test_the_reported_loss_is_the_mean_over_a_batch(tmp_path):
     assert result.history[0]["train_loss"] == pytest.approx(loss, rel=1e-3)
 
 
+class Card(GenreWav2Vec):
+    """On a GPU whose memory holds `most` excerpts at once, twice as many with gradient checkpoints."""
+
+    def __init__(self, most: int, **options):
+        super().__init__(random_backbone(0), 2, head="study", layer=-1, dropout=0.0, **options)
+        self.most, self.fed = most, []
+
+    def forward(self, input_values, labels=None):
+        room = self.most * (2 if self.backbone.model.is_gradient_checkpointing else 1)
+        if self.training and len(input_values) > room:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        if self.training:
+            self.fed.append(len(input_values))
+        return super().forward(input_values, labels)
+
+
+def test_a_batch_that_a_gpu_does_not_hold_is_fed_in_parts_to_the_same_effect(tmp_path, capsys):
+    waves, labels = np.random.default_rng(0).standard_normal((12, 4000)).astype(np.float32), np.arange(12) % 2
+    found = {}
+    for most in (8, 4, 2):
+        set_seed(0)
+        card = Card(most).freeze("encoder")
+        card.backbone.model.config.mask_time_prob = 0.0
+        slow = replace(TRAINING, epochs=1, learning_rate=1e-4)
+        fit(card, *sets((waves, labels)), slow, seed=0, out_dir=tmp_path / str(most), progress=False, precision="fp32")
+        found[most] = torch.cat([w.detach().flatten() for w in card.parameters()])
+        assert sum(card.fed) == 12 and max(card.fed) == min(8, 2 * most)
+        assert ("gradient checkpoints" in capsys.readouterr().out) == (most < 8)
+    for most in (4, 2):
+        assert torch.allclose(found[most], found[8], atol=2e-6)
+
+
+def test_a_gpu_without_room_for_two_excerpts_is_an_error_that_says_what_to_do(tmp_path):
+    waves, labels = np.zeros((8, 4000), np.float32), np.arange(8) % 2
+    with pytest.raises(GenreError, match="close what else uses it"):
+        fit(Card(0), *sets((waves, labels)), TRAINING, seed=0, out_dir=tmp_path, progress=False, precision="fp32")
+
+
 def test_nothing_is_printed_while_training(tmp_path, capfd):
     fit(head(), *sets(pooled()), TRAINING, seed=0, out_dir=tmp_path, progress=False)
     out, err = capfd.readouterr()
