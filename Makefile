@@ -72,7 +72,7 @@ matrix: $(if $(DRY),,$(STAMP)) $(SNAKEMAKE)  ## run approach x split x seed x ba
 
 test: $(STAMP)  ## lint, unit tests, and every notebook against its stored outputs
 	@$(PY) -m ruff check .
-	@OMP_NUM_THREADS=1 $(PY) -m pytest tests -n 2 --dist loadfile
+	@OMP_NUM_THREADS=1 $(PY) -m pytest tests -n 2 --dist loadfile --no-loadscope-reorder
 	@$(PY) tests/run_nbval.py
 
 lab: $(STAMP)  ## open the chapters in JupyterLab

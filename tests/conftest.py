@@ -14,6 +14,11 @@ if worker := os.environ.get("PYTEST_XDIST_WORKER"):
     os.environ["NUMBA_CACHE_DIR"] = str(Path(__file__).parents[1] / "build" / "numba" / worker)
 
 
+def pytest_collection_modifyitems(items):
+    """The longest file first: with two workers, whoever has it would otherwise end long after the other."""
+    items.sort(key=lambda item: item.path.name != "test_options.py")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def genre_home(tmp_path_factory):
     """``data/`` and ``build/`` of the whole session in a temporary folder; nothing in the checkout changes."""
