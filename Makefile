@@ -10,6 +10,7 @@ GENRES   ?=
 CHAPTERS ?=
 CONFIG   ?= workflow/config/small.yaml
 CORES    ?= 2
+CLUSTER  ?=
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -29,7 +30,7 @@ help:  ## list the targets
 	@echo
 	@echo "  PROFILE=mini|gtzan-mini|gtzan   SEED=0   SEEDS=1   CHAPTERS=1,2,4 (all if empty)   PYTHON=python3"
 	@echo "  SPLIT=random   BACKBONE=owner/name   PROTOCOL=original   GENRES=blues,rock (the profile's own if empty)"
-	@echo "  matrix: CONFIG=$(CONFIG)   CORES=2   DRY=1 (only show the jobs)   ARGS=... (for Snakemake)"
+	@echo "  matrix: CONFIG=$(CONFIG)   CORES=2   CLUSTER=slurm   DRY=1 (only show the jobs)   ARGS=..."
 
 # A checkout that was copied or renamed has the old one's paths in its environment: it is made again.
 $(shell test "$$(cat $(STAMP) 2>/dev/null)" = "$$(pwd -P)" || rm -f $(STAMP))
@@ -64,11 +65,11 @@ book: $(STAMP)  ## run the chapters and build the pages (build/html/RUN/index.ht
 $(SNAKEMAKE):
 	@echo "Installing Snakemake into build/snakemake (once; it needs Python 3.11 or later)"
 	@$(PYTHON) -m venv --clear build/snakemake
-	@build/snakemake/bin/python -m pip install --quiet --disable-pip-version-check "snakemake==9.*"
+	@build/snakemake/bin/python -m pip install --quiet --disable-pip-version-check "snakemake==9.*" "snakemake-executor-plugin-slurm==2.*"
 
 matrix: $(if $(DRY),,$(STAMP)) $(SNAKEMAKE)  ## run approach x split x seed x backbone, as CONFIG has it (Snakemake)
 	@$(SNAKEMAKE) --snakefile workflow/Snakefile --configfile "$(CONFIG)" --cores "$(CORES)" \
-	  $(if $(DRY),--dry-run --quiet rules reason host) $(ARGS)
+	  $(if $(CLUSTER),--workflow-profile workflow/profiles/$(CLUSTER)) $(if $(DRY),--dry-run --quiet rules reason host) $(ARGS)
 
 test: $(STAMP)  ## lint, unit tests, and every notebook against its stored outputs
 	@$(PY) -m ruff check .

@@ -101,6 +101,12 @@ def test_each_cell_has_its_jobs_and_chapter_2_is_not_repeated_for_each_backbone(
     assert jobs(call, config) == expected
 
 
+def test_a_batch_system_gets_the_same_jobs(call):
+    shown = call("full.yaml", options=("--workflow-profile", str(ROOT / "workflow" / "profiles" / "slurm"), "--dry-run", "--quiet", "rules"))
+    said = shown.stdout + shown.stderr
+    assert shown.returncode == 0 and re.search(r"^total +103$", said, re.MULTILINE), said
+
+
 def test_each_cell_has_a_folder_of_its_own(call):
     lines = call("full.yaml", options=("--summary",)).stdout.splitlines()
     made = defaultdict(list)
