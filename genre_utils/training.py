@@ -6,11 +6,12 @@ import hashlib
 import json
 import logging
 import math
+import os
 import shutil
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -251,10 +252,13 @@ def steps_per_epoch(clips: int, batch_size: int) -> int:
 
 
 def _arguments(folder: Path, training: Training, seed: int, precision: str) -> TrainingArguments:
+    processes = int(os.environ["WORLD_SIZE"]) if "LOCAL_RANK" in os.environ else 1  # of torchrun
+    if training.batch_size % processes:
+        raise GenreError(f"{processes} processes cannot share batches of {training.batch_size} equally")
     return TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=training.epochs,
-        per_device_train_batch_size=training.batch_size,
+        per_device_train_batch_size=training.batch_size // processes,
         per_device_eval_batch_size=2 * training.batch_size,
         learning_rate=training.learning_rate,
         warmup_steps=training.warmup,  # a fraction of all steps; the old warmup_ratio is gone
@@ -299,7 +303,8 @@ def fit(
 
     A finished fit is reused if everything that decides its outcome is the same (weights it started from,
     data, settings, seed, versions); an interrupted one goes on after its last complete epoch and ends with
-    the same weights as if it had never been interrupted.
+    the same weights as if it had never been interrupted. Under ``torchrun`` the processes share each batch; all get the
+    trained model, the first one writes it.
 
     Parameters
     ----------
@@ -335,33 +340,47 @@ def fit(
     train.train, train.seed = True, seed
     key = _key(model, train, val, training, seed, precision)
     checkpoints = folder / "checkpoints"
+    arguments = _arguments(checkpoints, training, seed, precision)
+    arguments.device  # noqa: B018  (under torchrun, this is where the processes meet)
+    first = arguments.process_index == 0
     with disk_access(f"write the training to {folder}", RunError, "GENRE_UTILS_RUNS"):
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".lock"):  # whoever trains the same model meanwhile waits here, and finds it finished
+        # Whoever trains the same model meanwhile waits here, and finds it finished.
+        with FileLock(folder / ".lock") if first else nullcontext():
+            _meet()
             if resume and (done := _finished(folder, key, model)):
                 return done
-            if not resume or read_json(checkpoints / "key.json").get("key") != key:
+            if first and (not resume or read_json(checkpoints / "key.json").get("key") != key):
                 shutil.rmtree(checkpoints, ignore_errors=True)
                 checkpoints.mkdir()
                 write_json(checkpoints / "key.json", {"key": key})
-            result = _train(model, train, val, training, seed, checkpoints, progress, precision, callbacks)
-            save_model(result.model, folder)
-            about = {f: getattr(result, f) for f in ("history", "best_epoch", "seconds", "peak_memory_mb", "precision")}
-            write_json(folder / FIT, {"key": key, **about})
-            shutil.rmtree(checkpoints, ignore_errors=True)
+            _meet()
+            result = _train(model, train, val, training, arguments, progress and first, callbacks)
+            if first:
+                save_model(result.model, folder)
+                about = {f: getattr(result, f) for f in ("history", "best_epoch", "seconds", "peak_memory_mb", "precision")}
+                write_json(folder / FIT, {"key": key, **about})
+                shutil.rmtree(checkpoints, ignore_errors=True)
+            _meet()
     return result
 
 
-def _train(model, train, val, training, seed, checkpoints: Path, progress, precision, callbacks) -> FitResult:
+def _meet() -> None:
+    """Let the processes that torchrun started wait for each other."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+
+
+def _train(model, train, val, training, arguments: TrainingArguments, progress, callbacks) -> FitResult:
     watcher, on_gpu = _Watcher(train, progress), default_device() == "cuda"
     if isinstance(model, GenreCNN):
         model.to(memory_format=torch.channels_last)
     muon = Muon(model, training.learning_rate, training.weight_decay) if training.optimizer == "muon" else None
     with _quiet():
-        set_seed(seed)
+        set_seed(arguments.seed)
         trainer = _Trainer(
             model=model,
-            args=_arguments(checkpoints, training, seed, precision),
+            args=arguments,
             optimizers=(muon, None),  # None: the library's AdamW, and the schedule of the arguments
             train_dataset=train,
             eval_dataset=val,
@@ -376,19 +395,19 @@ def _train(model, train, val, training, seed, checkpoints: Path, progress, preci
             torch.cuda.reset_peak_memory_stats()
         trainer.epoch_began = time.perf_counter()
         try:
-            trainer.train(resume_from_checkpoint=_last_complete(checkpoints))
+            trainer.train(resume_from_checkpoint=_last_complete(Path(arguments.output_dir)))
         finally:
             # accelerate replaces `forward` by one that computes in `precision` for ever; the class's own returns.
             for name in ("forward", "_original_forward"):
                 model.__dict__.pop(name, None)
     history = _history(trainer.state.log_history)
     best_step = trainer.state.best_global_step or trainer.state.global_step
-    steps = steps_per_epoch(len(train), training.batch_size * max(1, trainer.args.n_gpu))
+    steps = steps_per_epoch(len(train), training.batch_size * max(1, arguments.n_gpu))
     return FitResult(
         model=model.eval(),
         history=history,
         best_epoch=round(best_step / steps),
         seconds=sum(entry["seconds"] for entry in history),
         peak_memory_mb=torch.cuda.max_memory_allocated() / 2**20 if on_gpu else watcher.peak_mb,
-        precision=precision,
+        precision="bf16" if arguments.bf16 else "fp16" if arguments.fp16 else "fp32",
     )

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import TrainerCallback
 
 from genre_utils.errors import GenreError
@@ -333,3 +337,44 @@ def test_an_exploding_loss_stops_the_training(tmp_path):
     states[0] = np.inf
     with pytest.raises(GenreError, match="lower the learning rate"):
         fit(head(), *sets((states, labels)), TRAINING, seed=0, out_dir=tmp_path, progress=False)
+
+
+TWO = """
+import sys
+from pathlib import Path
+import numpy as np
+import torch
+from genre_utils.models.wav2vec import HeadClassifier
+from genre_utils.profiles import Training
+from genre_utils.training import fit, set_seed
+from genre_utils.windows import WindowSet
+torch.set_num_threads(1)
+rng, labels = np.random.default_rng(0), np.arange(32) % 2
+states = rng.standard_normal((32, 3, 8)).astype(np.float32)
+states[:, -1, 0] += 2 * labels
+set_seed(0)
+model = HeadClassifier(3, 8, 2, head="study", layer=-1, dropout=0.0)
+training = Training(epochs=3, batch_size=8, learning_rate=1e-2, window_s=1.0, patience=3)
+for _ in range(2):
+    sets = WindowSet(states, labels, train=True), WindowSet(states, labels)
+    result = fit(model, *sets, training, seed=0, out_dir=sys.argv[1], progress=False, precision="fp32")
+    print("reused" if result.reused else [round(row["val_loss"], 5) for row in result.history])
+    set_seed(0)
+    model = HeadClassifier(3, 8, 2, head="study", layer=-1, dropout=0.0)
+"""
+
+
+def test_two_processes_under_torchrun_train_what_one_does(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(TWO)
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    said = {}
+    for name, start in {"one": [sys.executable], "two": launch}.items():
+        call = [*start, str(script), str(tmp_path / name)]
+        done = subprocess.run(call, env=environment, capture_output=True, text=True, timeout=240, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+        said[name] = done.stdout.splitlines()
+    assert said["one"][0] in said["two"] and said["two"].count("reused") == 2
+    one, two = (load_file(tmp_path / name / WEIGHTS) for name in said)
+    assert all(torch.allclose(one[key], two[key], atol=1e-6) for key in one)
