@@ -79,7 +79,7 @@ class Classical:
         self.statistics = lru_cache(maxsize=1)(self._statistics)
 
     def _statistics(self, hear: Callable[[int], np.ndarray]) -> np.ndarray:
-        return np.stack([clip_statistics(wave * self.gain(hear), self.rate_hz) for wave in hear(self.rate_hz)])
+        return np.stack([clip_statistics(wave, self.rate_hz) for wave in hear(self.rate_hz) * np.float32(self.gain(hear))])
 
     def level(self, hear: Callable[[int], np.ndarray]) -> float:
         return float(librosa.feature.rms(y=hear(self.rate_hz), pad_mode="reflect").mean())
