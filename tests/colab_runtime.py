@@ -25,12 +25,20 @@ PINS = ROOT / "tests" / "colab.txt"
 FOLDER = ROOT / "build" / "colab"
 PYTHON = FOLDER / "environment" / "bin" / "python"
 
-#: The chapters with small profiles, by real_chapters.shrink; without pytest, whose monkeypatch undoes what need not be undone here.
+#: A cell that makes the profiles small. Colab's kernel has no pytest, and nothing needs to be undone in it.
 SHRINK = f"""
 import operator, sys, types
 sys.path.append({str(ROOT / "tests")!r})
 import real_chapters
 real_chapters.shrink(types.SimpleNamespace(setattr=setattr, setitem=operator.setitem))
+"""
+#: The same for chapter 6, whose records are about all clips of the corpus: only the clips are short.
+SHORT_CLIPS = """
+from dataclasses import replace
+from genre_utils.plots import display
+from genre_utils.profiles import PROFILES
+display.picture = lambda fig, dpi=0: (b"", "image/png")
+PROFILES["mini"] = replace(PROFILES["mini"], clip_s=1.5)
 """
 #: What Colab's kernel has imported before a notebook's first cell.
 STARTS_AS_COLAB = 'import sys\nif "ipykernel_launcher" in " ".join(sys.orig_argv):\n    import google.colab\n'
@@ -123,15 +131,19 @@ class Colab:
         kernel.write_text(json.dumps({"argv": words, "display_name": "Colab", "language": "python"}))
         self.kernels = KernelSpecManager(kernel_dirs=[str(scratch / "kernels")])
 
-    def environment(self, home: Path) -> dict[str, str]:
-        """The variables of a kernel: this machine's, without those that could betray the checkout, and Colab's."""
+    def environment(self, runs: Path) -> dict[str, str]:
+        """The variables of a kernel: this machine's, without those that could betray the checkout, and Colab's.
+
+        Clips and features of one kernel serve the next; models and records are kept in `runs`.
+        """
         kept = {name: value for name, value in os.environ.items() if not name.startswith(NOT_COLABS)}
         colabs = {"COLAB_RELEASE_TAG": "release-colab-external_20260815", "CUDA_VISIBLE_DEVICES": ""}
         small = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "NUMBA_CACHE_DIR": str(FOLDER / "numba")}
-        own = {"GENRE_UTILS_HOME": str(home), "IPYTHONDIR": str(self.scratch / "ipython"), "GIT_CONFIG_GLOBAL": str(self.git_config)}
-        return kept | colabs | small | own
+        quiet = {"IPYTHONDIR": str(self.scratch / "ipython"), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+        own = {"GENRE_UTILS_HOME": str(self.scratch / "home"), "GENRE_UTILS_RUNS": str(runs), "GIT_CONFIG_GLOBAL": str(self.git_config)}
+        return kept | colabs | small | quiet | own
 
-    def run(self, cells: list, home: Path, cell_s: float) -> str:
+    def run(self, cells: list, runs: Path, cell_s: float) -> str:
         """Run `cells`; all that they show, as text and HTML.
 
         Raises
@@ -148,8 +160,9 @@ class Colab:
         folder = self.scratch / "content"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        client = NotebookClient(notebook, km=kernel, timeout=cell_s, startup_timeout=120, resources={"metadata": {"path": str(folder)}})
-        client.execute(env=self.environment(home))
+        limits = {"timeout": cell_s, "startup_timeout": 120, "shutdown_kernel": "immediate"}
+        client = NotebookClient(notebook, km=kernel, resources={"metadata": {"path": str(folder)}}, **limits)
+        client.execute(env=self.environment(runs), cleanup_kc=True)
         outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
         return "\n".join(str(output.get("text", "")) + str(output.get("data", "")) for output in outputs)
 
