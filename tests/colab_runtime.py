@@ -1,7 +1,8 @@
 """Colab at home: an environment with the versions of ``tests/colab.txt``, and kernels that take it for Colab.
 
-What differs from Colab: the Python (the one that runs the tests, where Colab has 3.13), PyPI's build of torch 2.11.0 (for
-CUDA 13.0, where Colab's is for 12.8), no GPU, and of Colab's packages only those that the book uses and what these need.
+What differs from Colab: the Python (the one that runs the tests or the environment variable COLAB_PYTHON names, where
+Colab has 3.13), PyPI's build of torch 2.11.0 (for CUDA 13.0, where Colab's is for 12.8), no GPU, and of Colab's packages
+only those that the book uses and what these need.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PINS = ROOT / "tests" / "colab.txt"
 FOLDER = ROOT / "build" / "colab"
 PYTHON = FOLDER / "environment" / "bin" / "python"
+BASE = os.environ.get("COLAB_PYTHON", sys.executable)
 
 #: A cell that makes the profiles small. Colab's kernel has no pytest, and nothing needs to be undone in it.
 SHRINK = f"""
@@ -73,12 +75,12 @@ def packages() -> dict[str, str]:
 def as_colab_gives_it() -> None:
     """Make the environment or, if it was made from the same pins, take away what was added since."""
     made_from, fresh = FOLDER / "made-from.txt", FOLDER / "fresh.txt"
-    recipe = f"{sys.version}\n{PINS.read_text()}"
+    recipe = f"{BASE} ({sys.version})\n{PINS.read_text()}"
     if made_from.is_file() and made_from.read_text() == recipe and PYTHON.exists():
         uv("pip", "sync", "--python", str(PYTHON), str(fresh))
         return
     made_from.unlink(missing_ok=True)
-    uv("venv", "--clear", "--python", sys.executable, str(PYTHON.parents[1]))
+    uv("venv", "--clear", "--python", BASE, str(PYTHON.parents[1]))
     uv("pip", "install", "--python", str(PYTHON), "-r", str(PINS))
     (own,) = PYTHON.parents[1].glob("lib/python*/site-packages")
     (own / "google" / "colab").mkdir(parents=True, exist_ok=True)
@@ -101,8 +103,8 @@ def published(folder: Path) -> Path:
     subprocess.CalledProcessError
         This is no checkout that git can read.
     """
-    names = git("ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
-    for name in filter(None, names):
+    new = git("ls-files", "-z", "--others", "--exclude-standard", "--", "genre_utils", "book/results")
+    for name in filter(None, (git("ls-files", "-z") + new).split("\0")):
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, folder / name)

@@ -11,10 +11,10 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 
 import nbformat
 import pytest
-import tomllib
 from colab_runtime import (
     PINS,
     PYTHON,
@@ -33,6 +33,11 @@ from IPython.core.inputtransformer2 import TransformerManager
 from packaging.requirements import Requirement
 
 from genre_utils.chapter import GPU_SWITCH, device_line
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 CHAPTERS = sorted((ROOT / "chapters").glob("0*.ipynb"))
 #: What pip adds to Colab: the book, its synthesiser, and a General MIDI sound font with what reads MIDI.
