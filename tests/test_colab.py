@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 
 import nbformat
 import pytest
@@ -34,9 +33,9 @@ from packaging.requirements import Requirement
 
 from genre_utils.chapter import GPU_SWITCH, device_line
 
-if sys.version_info >= (3, 11):
+try:
     import tomllib
-else:
+except ModuleNotFoundError:  # Python 3.10
     import tomli as tomllib
 
 CHAPTERS = sorted((ROOT / "chapters").glob("0*.ipynb"))
