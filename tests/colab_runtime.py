@@ -60,7 +60,7 @@ def uv(*words: str) -> str:
     CannotInstall
         There is no uv, or it failed.
     """
-    done = subprocess.run([sys.executable, "-m", "uv", *words], check=False, capture_output=True, text=True, timeout=900)
+    done = subprocess.run([sys.executable, "-m", "uv", *words], check=False, capture_output=True, text=True, timeout=800)
     if done.returncode:
         raise CannotInstall(done.stderr.strip()[-600:])
     return done.stdout
@@ -172,4 +172,4 @@ class Colab:
 def alone() -> FileLock:
     """Held by the one test run that may change the environment."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    return FileLock(FOLDER / "lock", timeout=900)
+    return FileLock(FOLDER / "lock", timeout=600)

@@ -50,7 +50,7 @@ print("python", sys.executable, "folder", os.listdir())
 print("kernel has", [name for name in ("papermill", "pytest", "nbval", "google.colab") if name in sys.modules])
 """
 
-rehearsal = pytest.mark.timeout(600)
+rehearsal = pytest.mark.timeout(900)
 
 
 def give_up(why: str) -> None:
