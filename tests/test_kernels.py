@@ -19,9 +19,9 @@ def warm(monkeypatch):
     use_warm_kernels()
 
 
-async def answer(code: str, folder, environment: dict[str, str], then=None) -> tuple[str, AsyncKernelManager]:
+async def answer(code: str, folder, environment: dict[str, str], then=None, specs=None) -> tuple[str, AsyncKernelManager]:
     """What a warm kernel prints when it runs `code`; `then` is done before it is shut down."""
-    manager = AsyncKernelManager(kernel_name="python3")
+    manager = AsyncKernelManager(kernel_name="python3", **({"kernel_spec_manager": specs} if specs else {}))
     await manager.start_kernel(cwd=str(folder), env=os.environ | environment, stdout=None)
     client = manager.client()
     client.start_channels()
@@ -59,6 +59,23 @@ def test_a_kernel_that_dies_is_noticed_and_the_next_one_starts(warm, tmp_path):
 
     asyncio.run(answer("print(1)", tmp_path, {}, then=die))
     assert asyncio.run(answer("print(2)", tmp_path, {}))[0].strip() == "2"
+
+
+def test_a_kernel_of_another_python_is_that_pythons(warm, tmp_path):
+    import json
+
+    from jupyter_client.kernelspec import KernelSpecManager
+
+    other = tmp_path / "python"
+    other.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    other.chmod(0o755)
+    spec = {"argv": [str(other), "-m", "ipykernel_launcher", "-f", "{connection_file}"], "display_name": "other", "language": "python"}
+    (tmp_path / "kernels" / "python3").mkdir(parents=True)
+    (tmp_path / "kernels" / "python3" / "kernel.json").write_text(json.dumps(spec))
+    specs = KernelSpecManager(kernel_dirs=[str(tmp_path / "kernels")], ensure_native_kernel=False)
+    code = "import sys; print('genre_utils.training' in sys.modules)"
+    assert asyncio.run(answer(code, tmp_path, {}, specs=specs))[0].strip() == "False"
+    assert asyncio.run(answer(code, tmp_path, {}))[0].strip() == "True"
 
 
 def test_a_kernel_shows_tables_as_a_fresh_one_does(warm, tmp_path, monkeypatch):

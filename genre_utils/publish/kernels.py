@@ -42,6 +42,8 @@ class WarmProvisioner(LocalProvisioner):
     """Starts a kernel by a fork instead of a command; in all else as the library's own."""
 
     async def launch_kernel(self, cmd: list[str], **options: Any) -> dict:
+        if cmd[0] != sys.executable or "ipykernel_launcher" not in cmd:  # the kernel of another environment
+            return await super().launch_kernel(cmd, **options)
         arguments = cmd[cmd.index("ipykernel_launcher") + 1 :]
         context = multiprocessing.get_context("forkserver")
         process = context.Process(target=_become_kernel, args=(arguments, dict(options["env"]), str(options.get("cwd") or os.getcwd())))
