@@ -91,11 +91,12 @@ def what_it_is(path: Path) -> str | None:
 
 def _without_tag(path: Path) -> io.BytesIO | None:
     """An MP3 without the tag before it and the zeros that some programs leave after that."""
-    data = path.read_bytes()
-    if data[:3] != b"ID3":
-        return None
-    length = sum(byte << shift for byte, shift in zip(data[6:10], (21, 14, 7, 0), strict=True))
-    return io.BytesIO(data[10 + length :].lstrip(b"\0"))
+    with path.open("rb") as file:
+        head = file.read(10)
+        if head[:3] != b"ID3" or len(head) < 10:
+            return None
+        file.seek(sum(byte << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True)), os.SEEK_CUR)
+        return io.BytesIO(file.read().lstrip(b"\0"))
 
 
 def _with_length(path: Path) -> io.BytesIO | None:

@@ -30,7 +30,7 @@ def absolute_places() -> None:
     for name in PLACES:
         if os.environ.get(name):
             places = os.environ[name].split(os.pathsep) if name == "GTZAN_DIR" else [os.environ[name]]
-            os.environ[name] = os.pathsep.join(str(Path(place).expanduser().resolve()) for place in places)
+            os.environ[name] = os.pathsep.join(str(Path(place).expanduser().resolve()) for place in places if place.strip())
 
 
 def home() -> Path:

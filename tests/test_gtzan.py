@@ -318,3 +318,13 @@ def test_the_real_mini_subset_is_the_published_one():
     assert len(corpus) == 100
     assert corpus["jazz.00012"].genre == "jazz"
     assert corpus["blues.00000"].artist == "John Lee Hooker"
+
+
+def test_an_empty_part_of_gtzan_dir_is_no_place(tmp_path, monkeypatch):
+    """It once became the folder in which the command was given."""
+    from genre_utils.paths import absolute_places
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GTZAN_DIR", os.pathsep.join(["one", "", "two", ""]))
+    absolute_places()
+    assert gtzan.chosen_places() == [tmp_path / "one", tmp_path / "two"]

@@ -76,12 +76,12 @@ class Classical:
     def __init__(self, folder: Path, profile: Profile):
         self.svm, self.rate_hz = load_svm(folder), profile.mel_rate_hz
         self.levels = np.sort(self.svm.features[:, FEATURE_NAMES.index("rms_mean")])
-        self.statistics = lru_cache(maxsize=1)(self._statistics)
+        self.statistics, self.level = (lru_cache(maxsize=1)(asked) for asked in (self._statistics, self._level))
 
     def _statistics(self, hear: Callable[[int], np.ndarray]) -> np.ndarray:
         return np.stack([clip_statistics(wave, self.rate_hz) for wave in hear(self.rate_hz) * np.float32(self.gain(hear))])
 
-    def level(self, hear: Callable[[int], np.ndarray]) -> float:
+    def _level(self, hear: Callable[[int], np.ndarray]) -> float:
         return float(librosa.feature.rms(y=hear(self.rate_hz), pad_mode="reflect").mean())
 
     def gain(self, hear: Callable[[int], np.ndarray]) -> float:
