@@ -7,12 +7,15 @@ import hashlib
 import io
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from genre_utils.paths import disk_access, home, write_whole
+
+#: Arrays of more bytes than this stay on disk: see :class:`Rows`.
+IN_MEMORY = 2**27
 
 
 class Cache:
@@ -67,3 +70,49 @@ class Cache:
             found = make()
             self.put(kind, key, found)
         return found
+
+
+class Rows:
+    """Equally shaped arrays, one a clip, as if they were one: each is read when it is asked for, and not kept.
+
+    So a thousand clips need no more memory than a hundred. Indexed like an ndarray: a number gives one array; with a
+    comma, ``rows[some, :100]``, what is cut out; some of the clips, alone, are Rows again unless they are few.
+
+    Parameters
+    ----------
+    read : sequence of callables
+        Each gives one array, or a memory map of it.
+    shape : tuple of int
+        Of one array.
+    scale : float, optional
+        Factor that turns what was stored into float32.
+    """
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, read: Sequence[Callable[[], np.ndarray]], shape: tuple[int, ...], scale: float = 1.0):
+        self._read, self._scale, self.shape = np.array(read, dtype=object), np.float32(scale), (len(read), *shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index) -> np.ndarray | Rows:
+        which, *cut = index if isinstance(index, tuple) else (index,)
+        if which is Ellipsis:
+            which, cut = slice(None), [..., *cut]
+        read = self._read[which]
+        if not isinstance(read, np.ndarray):
+            return read()[tuple(cut)] * self._scale
+        if cut:
+            return np.stack([one()[tuple(cut)] * self._scale for one in read])
+        return rows(read, self.shape[1:], self._scale)
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        return self[:, ...].astype(dtype or self.dtype)
+
+
+def rows(read: Sequence[Callable[[], np.ndarray]], shape: tuple[int, ...], scale: float = 1.0) -> np.ndarray | Rows:
+    """:class:`Rows`, or one float32 array of the same shape in memory where that is small."""
+    lazy = Rows(read, shape, scale)
+    few = np.prod(lazy.shape, dtype=float) * lazy.dtype.itemsize <= IN_MEMORY
+    return np.asarray(lazy) if few else lazy

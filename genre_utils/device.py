@@ -6,6 +6,7 @@ import functools
 import os
 
 import joblib
+import psutil
 
 #: More than rounding can explain, for :func:`bf16_error`.
 WRONG = 0.05
@@ -37,6 +38,15 @@ def default_device() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() and gpu_problem() is None else "cpu"
+
+
+def memory_mb() -> tuple[float, float]:
+    """What this process holds and what is free, in MB: of the GPU's memory where one is used, else of the machine's."""
+    import torch
+
+    if default_device() == "cuda":
+        return torch.cuda.memory_allocated() / 2**20, torch.cuda.mem_get_info()[0] / 2**20
+    return psutil.Process().memory_info().rss / 2**20, psutil.virtual_memory().available / 2**20
 
 
 def precision_of(device=None, model=None) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from genre_utils.audio import file_sha256, load_audio
-from genre_utils.cache import Cache
+from genre_utils.cache import Cache, Rows, rows
 from genre_utils.corpora import Corpus
 from genre_utils.device import cores, default_device, precision_of
 from genre_utils.profiles import Profile
@@ -147,11 +148,11 @@ def _of_clip(make: Callable[[np.ndarray, int], np.ndarray], path: Path, rate_hz:
 def _over_clips(
     kind: str, make: Callable[[np.ndarray, int], np.ndarray], corpus: Corpus, ids: list[str], rate_hz: int,
     clip_s: float, progress: bool, settings: dict | None = None,
-) -> Iterator[np.ndarray]:  # fmt: skip
-    """``make(wave, rate_hz)`` of every clip, from the cache where it has it, else over all cores.
+) -> list[Callable[[], np.ndarray]]:  # fmt: skip
+    """How to read ``make(wave, rate_hz)`` of each clip; what the cache lacks is made first, over all cores.
 
     Each clip is its own entry, stored as soon as it is made: an interrupted run continues where it stopped,
-    and every split of a corpus shares the entries.
+    and every split of a corpus shares the entries. Each is checked once, here; from then on it is a memory map.
     """
     cache = Cache()
     base = {"rate_hz": rate_hz, "clip_s": clip_s, "librosa": librosa.__version__, "version": 2, **(settings or {})}
@@ -165,10 +166,10 @@ def _over_clips(
         for clip, array in zip(missing, bar, strict=True):
             if not cache.put(kind, keys[clip], array):
                 not_kept[clip] = array
-    # Read one at a time: the caller copies each into place, so a corpus is never in memory twice.
-    for clip in ids:
-        kept = not_kept.pop(clip, None)
-        yield cache.get_or_make(kind, keys[clip], lambda clip=clip: _of_clip(*tasks[clip])) if kept is None else kept
+    for clip in set(ids) - set(missing):
+        cache.get_or_make(kind, keys[clip], lambda clip=clip: _of_clip(*tasks[clip]))
+    maps = (partial(np.load, cache.path(kind, keys[clip]), mmap_mode="r") for clip in ids)
+    return [partial(np.asarray, not_kept[clip]) if clip in not_kept else stored for clip, stored in zip(ids, maps, strict=True)]
 
 
 def _parallel(make: Callable, tasks: list[tuple]) -> Iterable:
@@ -185,39 +186,43 @@ def _parallel(make: Callable, tasks: list[tuple]) -> Iterable:
         return chain([first], parallel(delayed(make)(*task) for task in tasks[1:]))
 
 
-def _stacked(arrays: Iterator[np.ndarray], dtype: type, n: int, *shape: int) -> np.ndarray:
-    return np.fromiter(arrays, np.dtype((dtype, shape)), n)
+def mels(corpus: Corpus, ids: Iterable[str], profile: Profile, *, progress: bool = True) -> np.ndarray | Rows:
+    """The CNN's input for clips `ids`: float32 on [0, 1], shape (n, 1, 128, T). Cached per clip.
 
-
-def mels(corpus: Corpus, ids: Iterable[str], profile: Profile, *, progress: bool = True) -> np.ndarray:
-    """The CNN's input for clips `ids`: float32 on [0, 1], shape (n, 1, 128, T).
-
-    T is fixed by the profile's clip length (1292 for GTZAN's 30 s). Cached per clip.
+    T is fixed by the profile's clip length (1292 for GTZAN's 30 s). Many clips stay on disk: :class:`genre_utils.cache.Rows`.
     """
     ids, settings = list(ids), MelSettings(profile.mel_rate_hz)
-    arrays = _over_clips("mel", _mel, corpus, ids, settings.rate_hz, profile.clip_s, progress, asdict(settings))
-    frames = settings.frames(round(profile.clip_s * settings.rate_hz))
-    return _stacked(arrays, np.float32, len(ids), settings.n_mels, frames)[:, None]
+    kept = _over_clips("mel", _mel, corpus, ids, settings.rate_hz, profile.clip_s, progress, asdict(settings))
+    shape = 1, settings.n_mels, settings.frames(round(profile.clip_s * settings.rate_hz))
+    return rows([partial(_reshaped, read, shape) for read in kept], shape)
+
+
+def _reshaped(read: Callable[[], np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
+    return read().reshape(shape)
+
+
+def band_moments(mels: np.ndarray | Rows) -> np.ndarray:
+    """Mean and deviation over time of each band of mel-spectrograms (n, 1, bands, T): shape (n, 2 * bands)."""
+    return np.stack([np.concatenate([mel[0].mean(-1), mel[0].std(-1)]) for mel in mels])
 
 
 def waves(
     corpus: Corpus, ids: Iterable[str], profile: Profile, rate_hz: int = 16_000, *, progress: bool = True
-) -> np.ndarray:
+) -> np.ndarray | Rows:
     """Raw audio of clips `ids` at `rate_hz`: float32, full scale = 1, shape (n, clip_s * rate_hz). Cached.
 
-    A profile that is not `resampled` gets the samples of GTZAN's own rate instead, whatever `rate_hz` says.
+    Many clips stay on disk: :class:`genre_utils.cache.Rows`. A profile that is not `resampled` gets the samples of GTZAN's own rate instead, whatever `rate_hz` says.
     """
     ids, rate_hz = list(ids), rate_hz if profile.resampled else profile.mel_rate_hz
-    arrays = _over_clips("wave", _int16, corpus, ids, rate_hz, profile.clip_s, progress)
-    scaled = (array * np.float32(1 / 32767) for array in arrays)
-    return _stacked(scaled, np.float32, len(ids), round(profile.clip_s * rate_hz))
+    kept = _over_clips("wave", _int16, corpus, ids, rate_hz, profile.clip_s, progress)
+    return rows(kept, (round(profile.clip_s * rate_hz),), 1 / 32767)
 
 
 def statistics(corpus: Corpus, ids: Iterable[str], profile: Profile, *, progress: bool = True) -> np.ndarray:
     """:func:`clip_statistics` of clips `ids`: float64, shape (n, 57), columns FEATURE_NAMES. Cached."""
     ids = list(ids)
-    arrays = _over_clips("statistics", clip_statistics, corpus, ids, profile.mel_rate_hz, profile.clip_s, progress)
-    return _stacked(arrays, np.float64, len(ids), len(FEATURE_NAMES))
+    kept = _over_clips("statistics", clip_statistics, corpus, ids, profile.mel_rate_hz, profile.clip_s, progress)
+    return np.stack([read() for read in kept])
 
 
 def frozen_states(backbone, waves: np.ndarray, *, window_s: float | None = None, progress: bool = True) -> np.ndarray:
@@ -226,7 +231,7 @@ def frozen_states(backbone, waves: np.ndarray, *, window_s: float | None = None,
     Parameters
     ----------
     backbone : genre_utils.models.wav2vec.Backbone
-    waves : ndarray, shape (n, samples)
+    waves : ndarray or Rows, shape (n, samples)
         Raw audio at ``backbone.rate_hz``.
     window_s : float, optional
         Feed the clip in windows of this length, in seconds; the pooling is over all of them. A rest
@@ -239,7 +244,6 @@ def frozen_states(backbone, waves: np.ndarray, *, window_s: float | None = None,
     """
     import torch
 
-    waves = np.ascontiguousarray(waves, dtype=np.float32)
     window = min(round(window_s * backbone.rate_hz) if window_s else waves.shape[1], waves.shape[1])
     device = default_device()
     # What more windows a forward pass need does not fit a processor's cache: each then takes up to twice as long.
@@ -247,7 +251,7 @@ def frozen_states(backbone, waves: np.ndarray, *, window_s: float | None = None,
     bf16 = precision_of(device, backbone) == "bf16"
     cache = Cache()
     base = {"backbone": str(backbone.fingerprint), "window": window, "bf16": bf16, "version": 1, "key": {}}
-    keys = [{**base, "samples": hashlib.sha256(wave.tobytes()).hexdigest()} for wave in waves]
+    keys = [{**base, "samples": hashlib.sha256(np.asarray(wave, np.float32).tobytes()).hexdigest()} for wave in waves]
     made = [cache.get("frozen", key) for key in keys]
     missing = [i for i, array in enumerate(made) if array is None]
     per_clip = waves.shape[1] // window
@@ -257,15 +261,14 @@ def frozen_states(backbone, waves: np.ndarray, *, window_s: float | None = None,
     with tqdm(total=len(missing), desc="frozen states", unit="clip", disable=not (progress and missing)) as bar:
         for start in range(0, len(missing), clips_at_once):
             chosen = missing[start : start + clips_at_once]
-            heard = torch.from_numpy(waves[chosen, : per_clip * window].reshape(-1, window))
+            heard = torch.from_numpy(np.asarray(waves[chosen, : per_clip * window], np.float32).reshape(-1, window))
             with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=bf16):
                 pooled = _pooled_states(backbone, heard.split(batch_size), len(chosen), device)
             for i, array in zip(chosen, pooled, strict=True):
                 cache.put("frozen", keys[i], array)
                 made[i] = array
             bar.update(len(chosen))
-    shape = backbone.num_layers + 1, 2 * backbone.hidden_size
-    return _stacked(made, np.float32, len(made), *shape)
+    return np.stack(made)
 
 
 def _pooled_states(backbone, batches, n_clips: int, device: str) -> np.ndarray:

@@ -16,7 +16,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import psutil
 import torch
 import transformers
 from filelock import FileLock
@@ -24,7 +23,7 @@ from torch import nn
 from tqdm import tqdm
 from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from genre_utils.device import default_device, precision_of
+from genre_utils.device import default_device, memory_mb, precision_of
 from genre_utils.errors import CheckpointError, GenreError, RunError
 from genre_utils.models.cnn import GenreCNN
 from genre_utils.models.saved import WEIGHTS, read_json, read_weights, save_model, write_json
@@ -32,6 +31,7 @@ from genre_utils.models.sources import quiet_library
 from genre_utils.optimizers import Muon
 from genre_utils.paths import disk_access
 from genre_utils.profiles import Training
+from genre_utils.provenance import Stopwatch
 from genre_utils.windows import WindowSet, mean_over_windows, softmax
 
 FIT = "fit.json"
@@ -72,11 +72,10 @@ class FitResult:
 
 
 class _Watcher(TrainerCallback):
-    """Progress bar, peak memory, and the epoch number for the random crops."""
+    """Progress bar, and the epoch number for the random crops."""
 
     def __init__(self, train: WindowSet, progress: bool):
-        self.train, self.progress, self.bar, self.peak_mb = train, progress, None, 0.0
-        self.process = psutil.Process()
+        self.train, self.progress, self.bar = train, progress, None
 
     def on_train_begin(self, args, state, control, **kwargs):
         self.bar = tqdm(
@@ -89,7 +88,6 @@ class _Watcher(TrainerCallback):
 
     def on_step_end(self, args, state, control, **kwargs):
         self.bar.update()
-        self.peak_mb = max(self.peak_mb, self.process.memory_info().rss / 2**20)
 
     def on_evaluate(self, args, state, control, metrics, **kwargs):
         self.bar.set_postfix({"epoch": round(state.epoch), "val accuracy": f"{metrics['eval_accuracy']:.2f}"})
@@ -251,6 +249,37 @@ def steps_per_epoch(clips: int, batch_size: int) -> int:
     return max(1, whole + (rest > 1))
 
 
+def kept_mb(model: nn.Module, batch: dict[str, torch.Tensor]) -> float:
+    """MB that a training step on `batch` keeps for its backward pass, weights not counted: what autograd saves.
+
+    The model is as it was afterwards, its running statistics too.
+    """
+    weights, kept = {weight.data_ptr() for weight in model.parameters()}, {}
+    before, was_training = {name: value.clone() for name, value in model.named_buffers()}, model.training
+
+    def pack(tensor):
+        if tensor.data_ptr() not in weights:
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    where = next(model.parameters()).device
+    with torch.random.fork_rng(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        model.train()(**{name: value.to(where) for name, value in batch.items()})
+    model.train(was_training).load_state_dict(before, strict=False)
+    return sum(kept.values()) / 2**20
+
+
+def _say_what_it_needs(model: nn.Module, train: WindowSet, batch_size: int) -> None:
+    """Print how much memory a training will take: weights, gradients, Adam's two averages, and what a step keeps."""
+    trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+    some = [train[clip] for clip in range(min(2, len(train)))]
+    step_mb = kept_mb(model, {name: torch.stack([one[name] for one in some]) for name in some[0]}) / len(some) * batch_size
+    used, free = memory_mb()
+    held = 4 * sum(weight.numel() for weight in model.parameters()) if default_device() == "cuda" else 0  # not there yet
+    need = (held + 12 * trained) / 2**20 + step_mb
+    print(f"Memory: about {need:,.0f} MB expected beside the {used:,.0f} MB in use; {free:,.0f} MB are free.")
+
+
 def _arguments(folder: Path, training: Training, seed: int, precision: str) -> TrainingArguments:
     processes = int(os.environ["WORLD_SIZE"]) if "LOCAL_RANK" in os.environ else 1  # of torchrun
     if training.batch_size % processes:
@@ -355,6 +384,8 @@ def fit(
                 checkpoints.mkdir()
                 write_json(checkpoints / "key.json", {"key": key})
             _meet()
+            if progress and first:
+                _say_what_it_needs(model, train, training.batch_size)
             result = _train(model, train, val, training, arguments, progress and first, callbacks)
             if first:
                 save_model(result.model, folder)
@@ -372,7 +403,7 @@ def _meet() -> None:
 
 
 def _train(model, train, val, training, arguments: TrainingArguments, progress, callbacks) -> FitResult:
-    watcher, on_gpu = _Watcher(train, progress), default_device() == "cuda"
+    watch = Stopwatch()
     if isinstance(model, GenreCNN):
         model.to(memory_format=torch.channels_last)
     muon = Muon(model, training.learning_rate, training.weight_decay) if training.optimizer == "muon" else None
@@ -385,17 +416,16 @@ def _train(model, train, val, training, arguments: TrainingArguments, progress, 
             train_dataset=train,
             eval_dataset=val,
             compute_metrics=_clip_metrics(val),
-            callbacks=[EarlyStoppingCallback(training.patience), watcher, *callbacks],
+            callbacks=[EarlyStoppingCallback(training.patience), _Watcher(train, progress), *callbacks],
         )
         trainer.remove_callback(PrinterCallback)
         # wav2vec 2.0 accepts **kwargs, from which the trainer concludes that the model divides its loss by the number
         # of items itself; with gradient accumulation it would then train on a multiple of the loss.
         trainer.model_accepts_loss_kwargs = False
-        if on_gpu:
-            torch.cuda.reset_peak_memory_stats()
         trainer.epoch_began = time.perf_counter()
         try:
-            trainer.train(resume_from_checkpoint=_last_complete(Path(arguments.output_dir)))
+            with watch.stage("train"):
+                trainer.train(resume_from_checkpoint=_last_complete(Path(arguments.output_dir)))
         finally:
             # accelerate replaces `forward` by one that computes in `precision` for ever; the class's own returns.
             for name in ("forward", "_original_forward"):
@@ -408,6 +438,6 @@ def _train(model, train, val, training, arguments: TrainingArguments, progress, 
         history=history,
         best_epoch=round(best_step / steps),
         seconds=sum(entry["seconds"] for entry in history),
-        peak_memory_mb=torch.cuda.max_memory_allocated() / 2**20 if on_gpu else watcher.peak_mb,
+        peak_memory_mb=watch.stages[0].peak_gpu_mb or watch.stages[0].peak_memory_mb,
         precision="bf16" if arguments.bf16 else "fp16" if arguments.fp16 else "fp32",
     )

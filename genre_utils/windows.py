@@ -29,7 +29,7 @@ class WindowSet(torch.utils.data.Dataset):
 
     Parameters
     ----------
-    inputs : float array (n, ..., time)
+    inputs : float array or Rows (n, ..., time)
         Mel-spectrograms, waveforms or pooled states.
     labels : int array (n,)
     window : int or None
@@ -72,7 +72,7 @@ class WindowSet(torch.utils.data.Dataset):
         clip = index if self.train else index // len(self.starts)
         start = self._start(index)
         stop = None if self.window is None else start + self.window
-        values = np.array(self.inputs[clip][..., start:stop], dtype=np.float32)
+        values = np.array(self.inputs[clip, ..., start:stop], dtype=np.float32)
         return {"input_values": torch.from_numpy(values), "labels": torch.tensor(self.labels[clip])}
 
 

@@ -19,6 +19,8 @@ class LoopbackHub:
 
     Attributes
     ----------
+    commit : str
+        The only revision there is, besides "main".
     asked : list of str
         Method and path of every request.
     resumed : list of str
@@ -31,8 +33,8 @@ class LoopbackHub:
         Pause before each 16 KiB of a file.
     """
 
-    def __init__(self, root: Path):
-        self.root, self.cut, self.delay_s = root, 0, 0.0
+    def __init__(self, root: Path, commit: str = COMMIT):
+        self.root, self.commit, self.cut, self.delay_s = root, commit, 0, 0.0
         self.asked: list[str] = []
         self.resumed: list[str] = []
         self.status: dict[str, int] = {}
@@ -73,7 +75,7 @@ class LoopbackHub:
             return self.send(request, code or 404, b"{}", kind, body)
         at = {"revision", "tree", "paths-info", "resolve"}.intersection(parts)
         revision = parts[parts.index(at.pop()) + 1] if at else None
-        if revision not in (None, "main", COMMIT):
+        if revision not in (None, "main", self.commit):
             return self.send(request, 404, b"{}", {"X-Error-Code": "RevisionNotFound"}, body)
         if "tree" in parts or "paths-info" in parts:
             files = [{"type": "file", "path": file.name, "size": file.stat().st_size, "oid": "0" * 40}
@@ -81,7 +83,7 @@ class LoopbackHub:
             return self.send(request, 200, json.dumps(files).encode(), {"Content-Type": "application/json"}, body)
         if api:
             names = sorted(file.name for file in folder.iterdir())
-            about = {"id": repo, "modelId": repo, "sha": COMMIT, "siblings": [{"rfilename": name} for name in names],
+            about = {"id": repo, "modelId": repo, "sha": self.commit, "siblings": [{"rfilename": name} for name in names],
                      "private": False, "tags": [], "downloads": 0, "likes": 0}  # fmt: skip
             return self.send(request, 200, json.dumps(about).encode(), {"Content-Type": "application/json"}, body)
         file = folder / parts[-1]
@@ -91,7 +93,7 @@ class LoopbackHub:
 
     def send(self, request, code: int, content: bytes, headers: dict, body: bool) -> None:
         request.send_response(code)
-        for name, value in (headers | {"Content-Length": str(len(content)), "X-Repo-Commit": COMMIT}).items():
+        for name, value in (headers | {"Content-Length": str(len(content)), "X-Repo-Commit": self.commit}).items():
             request.send_header(name, value)
         request.end_headers()
         if body:
@@ -102,7 +104,7 @@ class LoopbackHub:
         start = int((request.headers.get("Range") or "bytes=0-").removeprefix("bytes=").split("-")[0])
         rest = content[start:]
         request.send_response(206 if start else 200)
-        headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes",
+        headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": self.commit, "Accept-Ranges": "bytes",
                    "Content-Length": str(len(rest))}  # fmt: skip
         if start:
             self.resumed.append(file.name)

@@ -7,7 +7,7 @@ import resource
 import numpy as np
 import pytest
 
-from genre_utils.cache import Cache
+from genre_utils.cache import IN_MEMORY, Cache, Rows, rows
 from genre_utils.errors import CacheError
 
 
@@ -75,3 +75,29 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(CacheError, match="No space left on device"):
         Cache(tmp_path).put("mel", {}, np.zeros(10))
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+WAVES = np.arange(5 * 7, dtype=np.int16).reshape(5, 7)
+READ = [lambda row=row: row for row in WAVES]
+
+
+@pytest.mark.parametrize(
+    "index",
+    [2, -1, np.int64(3), (2, slice(1, 4)), (..., slice(2, 5)), (slice(None), slice(2)), ([4, 0], slice(3)), (1, ..., slice(1, 3))],
+)  # fmt: skip
+def test_rows_on_disk_read_like_an_array(index):
+    lazy, truth = Rows(READ, (7,), 0.5), WAVES * np.float32(0.5)
+    assert lazy[index].dtype == np.float32
+    np.testing.assert_array_equal(lazy[index], truth[index])
+    np.testing.assert_array_equal(np.asarray(lazy), truth)
+    np.testing.assert_array_equal(list(lazy), truth)
+    assert (lazy.shape, len(lazy)) == (truth.shape, 5)
+
+
+@pytest.mark.parametrize("some", [slice(1, 4), np.array([4, 0, 4]), [3]])
+def test_some_rows_are_an_array_only_when_they_are_few(monkeypatch, some):
+    assert isinstance(rows(READ, (7,))[some], np.ndarray) and IN_MEMORY > WAVES.size * 4
+    monkeypatch.setattr("genre_utils.cache.IN_MEMORY", 4 * 7 - 1)
+    lazy = rows(READ, (7,))[some]
+    assert isinstance(lazy, Rows)
+    np.testing.assert_array_equal(np.asarray(lazy), WAVES[some])

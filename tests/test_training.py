@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -19,7 +20,7 @@ from genre_utils.models.cnn import GenreCNN
 from genre_utils.models.saved import WEIGHTS
 from genre_utils.models.wav2vec import GenreWav2Vec, HeadClassifier, random_backbone
 from genre_utils.profiles import Training
-from genre_utils.training import FIT, fit, set_seed, steps_per_epoch
+from genre_utils.training import FIT, fit, kept_mb, set_seed, steps_per_epoch
 from genre_utils.windows import WindowSet, predict_clips
 
 TRAINING = Training(epochs=3, batch_size=8, learning_rate=3e-3, window_s=1.0, patience=3)
@@ -94,6 +95,47 @@ def test_training_learns_and_reports_every_epoch(tmp_path):
     }
     assert result.peak_memory_mb > 50 and result.seconds > 0
     assert not (tmp_path / "checkpoints").exists()
+
+
+class Exponential(torch.nn.Module):
+    """Autograd keeps its input and its result; not the weight, which is there anyway."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1000))
+
+    def forward(self, input_values):
+        return {"loss": (self.weight * input_values).exp().sum()}
+
+
+def test_what_a_step_keeps_is_counted_to_the_byte():
+    assert kept_mb(Exponential(), {"input_values": torch.zeros(3, 1000)}) == 2 * 3 * 1000 * 4 / 2**20
+
+
+def test_asking_what_a_step_keeps_leaves_the_model_and_the_random_numbers_as_they_were():
+    images, labels = spectrograms()
+    batch = {"input_values": torch.from_numpy(images), "labels": torch.from_numpy(labels)}
+    model, untouched = GenreCNN(2).eval(), GenreCNN(2)
+    untouched.load_state_dict(model.state_dict())
+    torch.manual_seed(3)
+    alone = torch.rand(2)
+    torch.manual_seed(3)
+    assert kept_mb(model, batch) > images.nbytes / 2**20
+    assert same_weights(model, untouched) and not model.training  # running statistics too
+    assert torch.equal(torch.rand(2), alone)
+
+
+def test_the_memory_that_a_training_needs_is_said_before_it(tmp_path, capsys):
+    images, labels = spectrograms(64)
+    images = np.tile(images, (1, 1, 4, 8))  # (64, 1, 128, 320): a step keeps far more than anything else moves
+    brief = replace(TRAINING, epochs=1, batch_size=16)
+    result = fit(GenreCNN(2), *sets((images, labels)), brief, seed=0, out_dir=tmp_path, progress=True, precision="fp32")
+    said = capsys.readouterr().out
+    expected, in_use, _ = (float(number.replace(",", "")) for number in re.findall(r"([\d,]+) MB", said))
+    if torch.cuda.is_available():
+        assert result.peak_memory_mb < 2 * expected
+    else:
+        assert 0.6 * expected < result.peak_memory_mb - in_use < 1.6 * expected
 
 
 def test_the_best_epoch_is_restored(tmp_path):

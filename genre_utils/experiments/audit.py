@@ -19,7 +19,7 @@ from genre_utils.errors import AudioError
 from genre_utils.evaluation import wilson
 from genre_utils.experiments.copies import Pair, fingerprints, groups_of, match_all, replicas
 from genre_utils.experiments.material import as_marks
-from genre_utils.features import frozen_states, mels, statistics, waves
+from genre_utils.features import band_moments, frozen_states, mels, statistics, waves
 from genre_utils.models.wav2vec import load_backbone
 from genre_utils.profiles import PROFILES, Profile
 from genre_utils.provenance import origin
@@ -98,7 +98,8 @@ def audit(corpus: Corpus, *, progress: bool = True) -> AuditReport:
     if len(ids) < 2:
         return AuditReport(unusable=unusable)
     sounds = embeddings(corpus, ids, progress=progress)
-    pairs = replicas(corpus, ids, *match_all(fingerprints(mels(corpus, ids, _sizes(corpus), progress=progress)[:, 0])))
+    prints = np.concatenate([fingerprints(mel) for mel in mels(corpus, ids, _sizes(corpus), progress=progress)])
+    pairs = replicas(corpus, ids, *match_all(prints))
     groups = groups_of(ids, pairs)
     ranking = _doubtful_labels(corpus, ids, sounds, groups)
     labels_of_copies = pd.Series(corpus.labels(ids), index=ids).groupby(groups).transform("nunique")
@@ -113,11 +114,11 @@ def embeddings(corpus: Corpus, ids: list[str], *, progress: bool = True) -> np.n
     backbone, which has heard music but no labels of this corpus.
     """
     profile, backbone = _sizes(corpus), load_backbone("shipped")
-    mel = mels(corpus, ids, profile, progress=progress)[:, 0]
+    mel = band_moments(mels(corpus, ids, profile, progress=progress))
     # The same call as chapter 4's, so that each finds what the other has computed.
     heard = waves(corpus, ids, profile, rate_hz=backbone.rate_hz, progress=progress)
     states = frozen_states(backbone, heard, window_s=profile.head_only.window_s, progress=progress)
-    parts = (states.reshape(len(ids), -1), statistics(corpus, ids, profile, progress=progress), mel.mean(2), mel.std(2))
+    parts = (states.reshape(len(ids), -1), statistics(corpus, ids, profile, progress=progress), mel)
     rows = np.concatenate(parts, axis=1).astype(np.float64)
     rows -= rows.mean(axis=0)
     return np.clip(rows / (rows.std(axis=0) + 1e-9), -4, 4)

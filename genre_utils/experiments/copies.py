@@ -73,10 +73,10 @@ def match_all(prints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     # upper half of those frequencies (above 11 Hz) is noise and alignment error, and is left out.
     n, _, frames = prints.shape
     length = fft.next_fast_len(2 * frames, real=True)
-    spectra = fft.rfft(prints, length, axis=2, workers=cores())[:, :, : length // 4]
+    spectra = np.stack([fft.rfft(one, length)[:, : length // 4] for one in prints])
     # Rescaled so that a clip against itself scores 1 whatever was left out.
     energy = 2 * (np.abs(spectra) ** 2).sum(axis=(1, 2)) / length
-    spectra = spectra / np.sqrt(energy + 1e-9)[:, None, None]
+    spectra /= np.sqrt(energy + 1e-9)[:, None, None]
     spectra = torch.from_numpy(np.ascontiguousarray(spectra.transpose(2, 0, 1), dtype=np.complex64))
     lags = np.arange(length)
     lags[lags > length // 2] -= length

@@ -9,7 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from genre_utils.corpora import Corpus, load_corpus
-from genre_utils.features import frozen_states, mels, waves
+from genre_utils.features import band_moments, frozen_states, mels, waves
 from genre_utils.models.wav2vec import load_backbone, random_backbone
 from genre_utils.profiles import PROFILES
 from genre_utils.provenance import origin
@@ -57,8 +57,7 @@ class Material:
 
         for name, backbone in backbones.items():
             yield name, range(seeds), states(backbone)
-        mel = mels(self.corpus, self.ids, self.profile, progress=self.progress)[:, 0]
-        yield LOG_MEL, range(seeds), np.concatenate([mel.mean(-1), mel.std(-1)], axis=-1)[:, None]
+        yield LOG_MEL, range(seeds), band_moments(mels(self.corpus, self.ids, self.profile, progress=self.progress))[:, None]
         like = next(iter(backbones.values()))
         for seed in tqdm(range(seeds), desc=RANDOM, unit="network", disable=not self.progress):
             yield RANDOM, [seed], states(random_backbone(seed, like=like))
