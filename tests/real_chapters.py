@@ -28,8 +28,6 @@ from genre_utils.splits import gtzan_ids
 
 ROOT = Path(__file__).resolve().parents[1]
 CLIP_S = 5.0
-#: Of the stand-ins for GTZAN, a thousand clips: chapters 3, 4 and 6 take excerpts that end within 3.5 s.
-GTZAN_CLIP_S = 3.5
 
 
 def small(profile: profiles.Profile) -> profiles.Profile:
@@ -38,7 +36,7 @@ def small(profile: profiles.Profile) -> profiles.Profile:
     return replace(
         profile,
         clips_per_genre=min(profile.clips_per_genre, 8),
-        clip_s=CLIP_S if profile.name == "mini" else GTZAN_CLIP_S,
+        clip_s=CLIP_S,
         cnn=replace(profile.cnn, **brief),
         head_only=replace(profile.head_only, **(brief | {"epochs": 2})),
         full=replace(profile.full, **brief),
@@ -57,7 +55,7 @@ def shrink(monkeypatch, gtzan_folder: Path | None = None, mini_folder: Path | No
     monkeypatch.setattr(pretraining, "pretrain", lambda *args, **more: train(*args, **(more | {"steps": 20})))
     monkeypatch.setattr(display, "picture", lambda fig, dpi=0: (b"", "image/png"))
     monkeypatch.setattr(evaluation.bootstrap, "__defaults__", (None, 200))
-    monkeypatch.setattr(gtzan, "CLIP_S", GTZAN_CLIP_S)
+    monkeypatch.setattr(gtzan, "CLIP_S", CLIP_S)
     for name, profile in PROFILES.items():
         monkeypatch.setitem(PROFILES, name, small(profile))
 
@@ -76,10 +74,10 @@ def stand_in(root: Path, ids, corpus) -> Path:
     sounds = {genre: [sf.read(clip.path, dtype="int16")[0] for clip in corpus if clip.genre == genre] for genre in GENRES}
     for clip in ids:
         genre, number = clip.split(".")
-        wave = np.roll(sounds[genre][int(number) % len(sounds[genre])], 2_003 * int(number))
+        wave = sounds[genre][int(number) % len(sounds[genre])]
         path = root / genre / f"{clip}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
-        sf.write(path, wave[: round(GTZAN_CLIP_S * 22_050)], 22_050)
+        sf.write(path, np.roll(wave, 2_003 * int(number)), 22_050)
     return root
 
 
