@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import atexit
 import functools
-import shutil
-import tempfile
+import os
 from pathlib import Path
 
 import pytest
 import yaml
+from filelock import FileLock
 
 from genre_utils.identity import identity
 from genre_utils.publish.pages import build_book, toc_pages
@@ -24,10 +23,12 @@ def repository_url(root: Path = ROOT) -> str:
 
 @functools.cache
 def build() -> Path:
-    work = Path(tempfile.mkdtemp(prefix="genre-book-"))
-    atexit.register(shutil.rmtree, work, ignore_errors=True)
-    page, _ = build_book(identity(), committed=True, out=work / "html", work=work / "src")
-    return page.parent
+    """Folder of the pages. The worker that wants them first builds them; another one waits, and has them too."""
+    work = Path(os.environ["BUILT_BOOK"])
+    with FileLock(f"{work}.lock"):
+        if not (work / "html").is_dir():
+            build_book(identity(), committed=True, out=work / "html", work=work / "src")
+    return work / "html"
 
 
 def require_chapters() -> None:

@@ -1,6 +1,10 @@
 """What the unit tests share: a home of their own, no Hub, and a small real corpus."""
 
+import gc
+import hashlib
+import importlib.util
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -9,14 +13,34 @@ import pytest
 # Before anything imports huggingface_hub: an unreachable Hub costs 23 s of retries.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+
+def copy_compiled(cache: Path) -> None:
+    """Copy what ``make setup`` has compiled of librosa (20 s of work) into a new numba cache, by that one's names."""
+    for file in Path(importlib.util.find_spec("librosa").origin).parent.rglob("__pycache__/*.nb[ic]"):
+        source = file.parents[1]
+        folder = cache / f"{source.name}_{hashlib.sha1(str(source).encode()).hexdigest()}"
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(file, folder)
+
+
 # Before anything imports librosa: workers that fill one numba cache together can spoil it (numba issue 10128).
 if worker := os.environ.get("PYTEST_XDIST_WORKER"):
-    os.environ["NUMBA_CACHE_DIR"] = str(Path(__file__).parents[1] / "build" / "numba" / worker)
+    numba_cache = Path(__file__).parents[1] / "build" / "numba" / worker
+    os.environ["NUMBA_CACHE_DIR"] = str(numba_cache)
+    if not numba_cache.is_dir():
+        copy_compiled(numba_cache)
+
+#: With two workers, whoever has a long file last would end long after the other.
+LONGEST_FIRST = (
+    "options", "colab", "experiments", "audit", "workflow", "real_runs", "sources", "cli", "browser", "predict", "fetch",
+    "training",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items):
-    """The longest file first: with two workers, whoever has it would otherwise end long after the other."""
-    items.sort(key=lambda item: item.path.name != "test_options.py")
+    """The longest files first."""
+    place = {f"test_{name}.py": i for i, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(place)))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -25,6 +49,8 @@ def genre_home(tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
     patch = pytest.MonkeyPatch()
     patch.setenv("GENRE_UTILS_HOME", str(home))
+    patch.setenv("BUILT_BOOK", str((home.parents[1] if worker else home) / "book"))  # one for all workers
+    gc.freeze()  # every training asks for a full collection at its end: not of the libraries, each time
     patch.delenv("GENRE_UTILS_RUNS", raising=False)
     yield home
     patch.undo()

@@ -44,15 +44,17 @@ def small(profile: profiles.Profile) -> profiles.Profile:
 
 
 def shrink(monkeypatch, gtzan_folder: Path | None = None, mini_folder: Path | None = None) -> None:
-    """Make every profile small, also where a protocol or a chapter names a length of training; point the real ones to
-    stand-ins. Figures are made but not turned into pixels: that would take most of the time."""
-    from genre_utils import protocol
+    """Make every profile small, also where a protocol or a chapter names a length of training, and draw a tenth of the
+    bootstrap's samples; point the real profiles to stand-ins. Figures are made but not turned into pixels: that would
+    take most of the time."""
+    from genre_utils import evaluation, protocol
     from genre_utils.models import pretraining
     from genre_utils.plots import display
 
     train = pretraining.pretrain
     monkeypatch.setattr(pretraining, "pretrain", lambda *args, **more: train(*args, **(more | {"steps": 20})))
     monkeypatch.setattr(display, "picture", lambda fig, dpi=0: (b"", "image/png"))
+    monkeypatch.setattr(evaluation.bootstrap, "__defaults__", (None, 200))
     monkeypatch.setattr(gtzan, "CLIP_S", CLIP_S)
     for name, profile in PROFILES.items():
         monkeypatch.setitem(PROFILES, name, small(profile))
