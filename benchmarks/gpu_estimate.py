@@ -181,6 +181,7 @@ def main() -> None:
         "memory_gb": {name: round(parts[0][0].held / 1e9, 2) for name, parts in work.items()},
         "of_peak": {"arithmetic": [SLOW[0], FAST[0]], "memory": [SLOW[1], FAST[1]]},
         "machine": hardware(),
+        "cpu_threads": torch.get_num_threads(),
         "cpu_matmul_flop_s": round(matmul),
         "cpu_share": {name: round(flop_s / matmul, 2) for name, flop_s in reached.items()},
         "cpu_features_s": round(sum(CLIPS.values()) * features_s()),
