@@ -30,7 +30,7 @@ help:  ## list the targets
 	@echo
 	@echo "  PROFILE=mini|gtzan-mini|gtzan   SEED=0   SEEDS=1   CHAPTERS=1,2,4 (all if empty)   PYTHON=python3"
 	@echo "  SPLIT=random   BACKBONE=owner/name   PROTOCOL=original   GENRES=blues,rock (the profile's own if empty)"
-	@echo "  matrix: CONFIG=$(CONFIG)   CORES=2   CLUSTER=slurm   DRY=1 (only show the jobs)   ARGS=..."
+	@echo "  matrix: CONFIG=$(CONFIG)   CORES=2   CLUSTER=slurm|kubernetes   DRY=1 (only show the jobs)   ARGS=..."
 
 # A checkout that was copied or renamed has the old one's paths in its environment: it is made again.
 $(shell test "$$(cat $(STAMP) 2>/dev/null)" = "$$(pwd -P)" || rm -f $(STAMP))
@@ -65,9 +65,16 @@ book: $(STAMP)  ## run the chapters and build the pages (build/html/RUN/index.ht
 $(SNAKEMAKE):
 	@echo "Installing Snakemake into build/snakemake (once; it needs Python 3.11 or later)"
 	@$(PYTHON) -m venv --clear build/snakemake
-	@build/snakemake/bin/python -m pip install --quiet --disable-pip-version-check "snakemake==9.*" "snakemake-executor-plugin-slurm==2.*"
+	@build/snakemake/bin/python -m pip install --quiet --disable-pip-version-check "snakemake==9.*"
 
-matrix: $(if $(DRY),,$(STAMP)) $(SNAKEMAKE)  ## run approach x split x seed x backbone, as CONFIG has it (Snakemake)
+PLUGINS_slurm      := "snakemake-executor-plugin-slurm==2.*"
+PLUGINS_kubernetes := "snakemake-executor-plugin-kubernetes==0.5.*" "snakemake-storage-plugin-fs==1.*"
+
+build/snakemake/.%: $(SNAKEMAKE)  # what Snakemake needs beside itself for one kind of cluster
+	@$(if $(PLUGINS_$*),build/snakemake/bin/python -m pip install --quiet --disable-pip-version-check $(PLUGINS_$*))
+	@touch $@
+
+matrix: $(if $(DRY),,$(STAMP)) $(SNAKEMAKE) $(addprefix build/snakemake/.,$(CLUSTER))  ## run approach x split x seed x backbone, as CONFIG has it (Snakemake)
 	@$(SNAKEMAKE) --snakefile workflow/Snakefile --configfile "$(CONFIG)" --cores "$(CORES)" \
 	  $(if $(CLUSTER),--workflow-profile workflow/profiles/$(CLUSTER)) $(if $(DRY),--dry-run --quiet rules reason host) $(ARGS)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections import defaultdict
@@ -33,7 +34,7 @@ if chapter and pathlib.Path("broken-" + chapter).exists():
     sys.exit("chapter " + chapter + " is broken")
 made = {{"1": [option["--out"] + "/01_dataset.ipynb"], None: [asked[-1] + ".csv", asked[-1] + ".md"]}}
 names = {{"2": ["svm", "cnn"], "4": ["head-only"], "5": ["full"]}}.get(chapter, [])
-folder = pathlib.Path(os.environ.get("GENRE_UTILS_RUNS", ""), option.get("--profile", ""))
+folder = pathlib.Path(option.get("--records", ""))
 for path in made.get(chapter) or [folder / (name + "-seed" + seed + ".json") for name in names]:
     pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
     pathlib.Path(path).write_text("")
@@ -49,6 +50,19 @@ def snakemake() -> Path:
         errors = [line for line in made.stderr.splitlines() if line.startswith("ERROR")] or ["make failed"]
         pytest.skip(f"Snakemake cannot be installed here: {errors[-1]}")
     return ROOT / program
+
+
+@pytest.fixture(scope="session")
+def plugins(snakemake):
+    """Install what Snakemake needs for a kind of cluster, as ``make matrix CLUSTER=...`` does."""
+
+    def install(cluster: str) -> None:
+        command = ["make", "--silent", f"build/snakemake/.{cluster}"]
+        made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        if made.returncode:
+            pytest.skip(f"no plug-ins for {cluster} here: {made.stderr[-300:]}")
+
+    return install
 
 
 @pytest.fixture
@@ -101,10 +115,70 @@ def test_each_cell_has_its_jobs_and_chapter_2_is_not_repeated_for_each_backbone(
     assert jobs(call, config) == expected
 
 
-def test_a_batch_system_gets_the_same_jobs(call):
-    shown = call("full.yaml", options=("--workflow-profile", str(ROOT / "workflow" / "profiles" / "slurm"), "--dry-run", "--quiet", "rules"))
+@pytest.mark.parametrize("cluster", ["slurm", "kubernetes"])
+def test_a_cluster_gets_the_same_jobs(call, plugins, cluster):
+    plugins(cluster)
+    profile = ROOT / "workflow" / "profiles" / cluster
+    shown = call("full.yaml", options=("--workflow-profile", str(profile), "--dry-run", "--quiet", "rules"))
     said = shown.stdout + shown.stderr
     assert shown.returncode == 0 and re.search(r"^total +103$", said, re.MULTILINE), said
+
+
+#: Has the plug-in write what it would send to a cluster for one job: settings and resources come in, a job goes out.
+RENDER = """
+import json, sys
+from types import SimpleNamespace as Any
+from kubernetes.client import ApiClient
+from snakemake_executor_plugin_kubernetes import Executor, parse_persistent_volumes
+image, volume, resources = json.loads(sys.argv[1])
+sent = []
+job = Any(jobid=1, attempt=1, is_containerized=False, resources=resources)
+executor = Any(
+    format_job_exec=lambda job: "true", run_namespace="", container_image=image, k8s_cpu_scalar=1.0, privileged=False,
+    persistent_volumes=parse_persistent_volumes([volume]), k8s_service_account_name=None, secret_envvars={}, namespace="",
+    logger=Any(debug=lambda said: None, info=lambda said: None), _kubernetes_retry=lambda act: act(),
+    batchapi=Any(create_namespaced_job=lambda namespace, body: sent.append(body)),
+    report_job_submission=lambda submitted: None,
+)
+Executor.run_job(executor, job)
+print(json.dumps(ApiClient().sanitize_for_serialization(sent[0])))
+"""
+
+
+def test_a_pod_has_the_image_a_gpu_and_the_claim_where_the_book_keeps_its_data(snakemake, plugins):
+    plugins("kubernetes")
+    profile, matrix = (
+        yaml.safe_load((ROOT / "workflow" / path).read_text(encoding="utf-8"))
+        for path in ("profiles/kubernetes/config.yaml", "config/full.yaml")
+    )
+    container = (ROOT / "workflow" / "Containerfile").read_text(encoding="utf-8")
+    home = re.search(r"GENRE_UTILS_HOME=(\S+)", container)[1]
+    resources = profile["default-resources"] | matrix["resources"] | {"_cores": matrix["threads"]}
+    given = profile["container-image"], profile["kubernetes-persistent-volumes"], resources
+    command = [snakemake.with_name("python"), "-c", RENDER, json.dumps(given)]
+    pod = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)["spec"]["template"]["spec"]
+    (ours,), (_, claim) = pod["containers"], pod["volumes"]
+    assert ours["image"] == re.search("docker build .* -t (\\S+) ", container)[1]
+    assert {"name": claim["name"], "mountPath": home} in ours["volumeMounts"] and "persistentVolumeClaim" in claim
+    assert profile["default-storage-prefix"] == home
+    assert ours["resources"]["limits"] == {"nvidia.com/gpu": "1", "cpu": "4000m", "memory": "24000M", "ephemeral-storage": "4000M"}
+
+
+@pytest.mark.skipif(not shutil.which("rsync"), reason="no rsync here, with which the storage plug-in copies")
+def test_a_storage_provider_finds_records_and_logs_where_it_looks_for_them(call, plugins):
+    """As in a pod: what a rule leaves is first looked for in a folder of the job's own, then copied to the shared disk."""
+    plugins("kubernetes")
+    shared = call.root / "build"
+    storage = ("--default-storage-provider", "fs", "--default-storage-prefix", str(call.root))
+    done = call("small.yaml", ALL, options=storage)
+    assert done.returncode == 0, done.stdout + done.stderr
+    cell = shared / "matrix" / "artist-seed0-shipped" / "gtzan-mini"
+    assert (cell / "full-seed0.json").is_file() and (cell / "chapter-5.log").is_file()
+    assert (shared / "matrix" / "gtzan-mini.csv").is_file()
+    asked = [json.loads(line) for line in (call.root / "asked").read_text(encoding="utf-8").splitlines()]
+    ((runs, _, words),) = [one for one in asked if ["--chapters", "5"] == one[2][7:9]]
+    assert runs == str(cell.parent), "models stay on the shared disk"
+    assert not Path(words[words.index("--records") + 1]).is_absolute()
 
 
 def test_each_cell_has_a_folder_of_its_own(call):
@@ -167,7 +241,7 @@ def test_each_job_runs_its_chapter_in_its_cell(call, monkeypatch, tmp_path):
         assert CliRunner().invoke(cli.app, words).exit_code == 0
         run, (chapter,), out = ran[-1]
         assert (run.profile.name, out) == ("mini", Path(runs) / "mini" / "chapters")
-        assert kept[-1] == Path(runs) / "mini"
+        assert kept[-1] == (out if chapter.number == 1 else Path(runs) / "mini")
         cell = Path(runs).relative_to(matrix).name
         assert (chapter.number, run.seed, run.profile.split, run.profile.backbone, cell, threads) == {
             1: (1, 0, "artist", "shipped", "data", "2"),
