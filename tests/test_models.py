@@ -119,6 +119,13 @@ def test_a_backbone_is_read_back_from_its_folder(checkpoint):
     assert not backbone.training
 
 
+def test_what_decides_a_training_does_not_name_the_folder_of_its_backbone(checkpoint):
+    """Or a checkout that was moved would train again what is finished."""
+    model = GenreWav2Vec(load_backbone(str(checkpoint)), 2)
+    assert model.backbone.model.config._name_or_path == str(checkpoint)
+    assert str(checkpoint) not in str(model.settings)
+
+
 def test_loading_prints_nothing(checkpoint, capfd):
     load_backbone(str(checkpoint))
     assert capfd.readouterr() == ("", "")

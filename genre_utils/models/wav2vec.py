@@ -240,6 +240,7 @@ class GenreWav2Vec(nn.Module):
     def settings(self) -> dict:
         """What :meth:`from_settings` needs to build the same network again (without its weights)."""
         config = json.loads(self.backbone.model.config.to_json_string(use_diff=False))
+        config.pop("_name_or_path", None)  # a folder of this machine, which decides nothing
         return {"backbone": config, "backbone_name": self.backbone.name, **self.options}
 
     @classmethod
