@@ -101,7 +101,7 @@ class Watched:
         except psutil.Error:
             held = []
         self.rss_mb = max(self.rss_mb, max((one.rss for one in held), default=0) / 2**20)
-        self.private_mb = max(self.private_mb, sum(one.rss - one.shared for one in held) / 2**20)
+        self.private_mb = max(self.private_mb, max((one.rss - one.shared for one in held), default=0) / 2**20)
         time.sleep(0.1)
         return self.process.poll() is None
 
