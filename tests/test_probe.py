@@ -5,7 +5,7 @@ import pytest
 
 from genre_utils.evaluation import Interval, in_words
 from genre_utils.models import probe
-from genre_utils.models.probe import fit_probe, linear_probe
+from genre_utils.models.svm import fit_probe, linear_probe
 
 
 def _features(signal: float, n: int = 300, seed: int = 0):

@@ -41,10 +41,6 @@ def pretrain(
     out: Annotated[Path | None, typer.Option(help="Folder of the run (default: build/pretrain).")] = None,
     steps: Annotated[int, typer.Option(min=1)] = 10_000,
     clips: Annotated[int, typer.Option(min=101, help="Clips of 10 s to render; 96 of them are held out.")] = 3200,
-    batch_size: Annotated[int, typer.Option(min=1)] = 12,
-    window_s: Annotated[float, typer.Option(help="Seconds of each excerpt.")] = 2.0,
-    learning_rate: Annotated[float, typer.Option()] = 1e-3,
-    cross_clip: Annotated[float, typer.Option(min=0, max=1, help="Share of distractors from other clips.")] = 0.5,
     mel_weight: Annotated[float, typer.Option(min=0, help="Weight of naming each frame's log-mel bands.")] = 2.0,
     clip_weight: Annotated[float, typer.Option(min=0, help="Weight of finding the clip's other excerpt.")] = 1.0,
     seed: Annotated[str, typer.Option(help=RUN["seed"])] = "0",
@@ -52,24 +48,21 @@ def pretrain(
     ship: Annotated[bool, typer.Option(help="Put the result into the package, as its backbone.")] = False,
 ) -> None:
     """Pre-train the small wav2vec 2.0 on rendered music; goes on where it was interrupted."""
-    from genre_utils.corpora.synthetic.unlabelled import render_unlabelled
     from genre_utils.device import default_device
     from genre_utils.experiments import pretraining as made
-    from genre_utils.models.contrastive import Objective
+    from genre_utils.models.pretraining import Objective
     from genre_utils.models.pretraining import pretrain as train
     from genre_utils.paths import home
 
     number, folder = check_seed(seed), out or home() / "build" / "pretrain"
-    waves = render_unlabelled(clips, progress=console.is_terminal)
+    waves = made.render_unlabelled(clips, progress=console.is_terminal)
     train(
         waves[96:],
         folder,
         val_waves=waves[:96],
         steps=steps,
-        batch_size=batch_size,
-        window_s=window_s,
-        learning_rate=learning_rate,
-        objective=Objective(cross_clip=cross_clip, mel_weight=mel_weight, clip_weight=clip_weight),
+        window_s=2.0,
+        objective=Objective(mel_weight=mel_weight, clip_weight=clip_weight),
         probe=made.genre_probe() if probe else None,
         seed=number,
         device=default_device(),
