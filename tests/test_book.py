@@ -10,9 +10,7 @@ from urllib.parse import unquote, urldefrag, urlparse
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
-from built_book import ROOT, build, repository_url, require_chapters
-
-from genre_utils.publish.pages import toc_pages
+from built_book import ROOT, build, repository_url, require_chapters, toc_pages
 
 PAGES = toc_pages(ROOT)
 CHAPTERS = [name for name in PAGES if name.startswith("chapters/")]

@@ -18,8 +18,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from genre_utils.corpora import download, gtzan, load_corpus
-from genre_utils.corpora.faults import gtzan_faults
+from genre_utils.corpora import download, gtzan, gtzan_faults, load_corpus
 from genre_utils.errors import CacheError, CorpusError
 from genre_utils.profiles import GENRES, PROFILES
 

@@ -20,7 +20,7 @@ from genre_utils.errors import GenreError, RunError, WorkFailed
 from genre_utils.identity import identity, last_run
 from genre_utils.paths import absolute_places
 from genre_utils.publish import upkeep
-from genre_utils.publish.options import console, errors, run_options, say
+from genre_utils.publish.upkeep import console, errors, run_options, say
 
 app = typer.Typer(
     help="Run, build and use the replication book.",

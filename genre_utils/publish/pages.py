@@ -22,13 +22,6 @@ from genre_utils.publish.results import markdown_table
 from genre_utils.publish.run import RUN_KEY, all_chapters, book_root, chapters_dir, sections
 
 
-def toc_pages(root: Path) -> list[str]:
-    """Every document of ``_toc.yml``, without its ending, root first."""
-    from sphinx_external_toc.parsing import parse_toc_yaml
-
-    return list(parse_toc_yaml(root / "_toc.yml"))
-
-
 def stage(source: Path, target: Path, executed: Path | None) -> list[str]:
     """Lay out in `target` what Jupyter Book builds: chapters from `executed` where that folder has them, else from the
     source tree; returns the latter, which are shown with their committed outputs."""
