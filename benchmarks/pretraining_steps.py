@@ -17,8 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import Wav2Vec2ForPreTraining
 
 from genre_utils.chapter import device_line
-from genre_utils.models.contrastive import Objective
-from genre_utils.models.pretraining import pretrain
+from genre_utils.models.pretraining import Objective, pretrain
 from genre_utils.models.wav2vec import small_config
 
 

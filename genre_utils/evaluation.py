@@ -1,4 +1,4 @@
-"""What a set of predictions is worth, and how sure we are: scores, intervals, paired tests, calibration."""
+"""What a set of predictions is worth, and how sure we are: scores, intervals, paired tests."""
 
 from __future__ import annotations
 
@@ -238,25 +238,6 @@ def pairwise_mcnemar(right: Mapping[str, np.ndarray]) -> pd.DataFrame:
     rows = [(a, b, *mcnemar(right[a], right[b]).values()) for a, b in combinations(right, 2)]
     table = pd.DataFrame(rows, columns=["a", "b", "only_a", "only_b", "p"])
     return table.assign(p_holm=multipletests(table["p"], method="holm")[1] if rows else table["p"])
-
-
-def calibration(probs: np.ndarray, y: np.ndarray, bins: int = 10) -> tuple[pd.DataFrame, float]:
-    """Does a confidence of 80 % mean right four times in five?
-
-    The highest of the probabilities `probs`, shape (n, k), is sorted into equally wide `bins`; `y` are the labels (n,).
-    Returns the non-empty bins, ``low, n, confidence, accuracy, accuracy_low, accuracy_high`` (Wilson), and the expected
-    calibration error: the mean gap between confidence and accuracy, weighted by clips (Guo et al., arXiv 1706.04599).
-    """
-    probs, y = np.asarray(probs), np.asarray(y)
-    if probs.ndim != 2 or y.shape != (len(probs),) or len(y) == 0:
-        raise ValueError(f"expected (n, k) probabilities and (n,) labels, not {probs.shape} and {y.shape}")
-    confidence, right = probs.max(axis=1), probs.argmax(axis=1) == y
-    low = np.minimum((confidence * bins).astype(int), bins - 1) / bins
-    grouped = pd.DataFrame({"low": low, "confidence": confidence, "right": right}).groupby("low", as_index=False)
-    table = grouped.agg(n=("right", "size"), confidence=("confidence", "mean"), accuracy=("right", "mean"))
-    bounds = proportion_confint(table["accuracy"] * table["n"], table["n"], method="wilson")
-    _, table["accuracy_low"], table["accuracy_high"] = _in_order(table["accuracy"], *bounds)
-    return table, float((table["n"] * (table["confidence"] - table["accuracy"]).abs()).sum() / len(y))
 
 
 def most_confident_errors(

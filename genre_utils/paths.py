@@ -59,11 +59,6 @@ def _folder(path: Path) -> Path:
     return path
 
 
-def cache_dir() -> Path:
-    """Decoded audio, features and frozen states, keyed by content (``data/cache``)."""
-    return _folder(home() / "data" / "cache")
-
-
 def corpora_dir() -> Path:
     """Rendered and fetched corpora (``data/corpora``)."""
     return _folder(home() / "data" / "corpora")

@@ -12,8 +12,7 @@ import numpy as np
 from scipy.cluster.hierarchy import DisjointSet
 from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
-from genre_utils.corpora import Clip, Corpus
-from genre_utils.corpora.faults import Faults, gtzan_faults
+from genre_utils.corpora import Clip, Corpus, Faults, gtzan_faults
 from genre_utils.corpora.gtzan import gtzan_ids
 from genre_utils.errors import CorpusError, ProfileError
 from genre_utils.paths import package_data

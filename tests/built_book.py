@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 from filelock import FileLock
+from sphinx_external_toc.parsing import parse_toc_yaml
 
 from genre_utils.identity import identity
-from genre_utils.publish.pages import build_book, toc_pages
+from genre_utils.publish.pages import build_book
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -19,6 +20,11 @@ ROOT = Path(__file__).resolve().parents[1]
 def repository_url(root: Path = ROOT) -> str:
     """The address of the repository, as ``_config.yml`` has it."""
     return yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))["repository"]["url"]
+
+
+def toc_pages(root: Path = ROOT) -> list[str]:
+    """Every document of ``_toc.yml``, without its ending, root first."""
+    return list(parse_toc_yaml(root / "_toc.yml"))
 
 
 @functools.cache

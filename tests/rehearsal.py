@@ -28,7 +28,7 @@ from loopback_hub import LoopbackHub
 from real_chapters import stand_in
 from transformers import Wav2Vec2Config, Wav2Vec2ForPreTraining
 
-from genre_utils.corpora.faults import gtzan_faults
+from genre_utils.corpora import gtzan_faults
 from genre_utils.corpora.synthetic import synthetic_corpus
 from genre_utils.profiles import PROFILES
 from genre_utils.splits import gtzan_ids

@@ -8,12 +8,10 @@ import math
 import threading
 
 import pytest
-from built_book import ROOT, build, require_chapters
+from built_book import ROOT, build, require_chapters, toc_pages
 from chromium import needs_chromium, start_chromium
 
-from genre_utils.publish.pages import toc_pages
-
-PAGES = toc_pages(ROOT)
+PAGES = toc_pages()
 CHAPTERS = [name for name in PAGES if name.startswith("chapters/")]
 pytestmark = needs_chromium
 

@@ -16,7 +16,7 @@ import nbformat
 import psutil
 import pytest
 from fake_cards import leave
-from tiny_book import FIGURE, NAMES, PARAMETERS, write_chapter
+from tiny_book import NAMES, PARAMETERS, write_chapter
 from typer.testing import CliRunner
 
 from genre_utils.errors import ProfileError, RunError, WorkFailed
@@ -75,16 +75,15 @@ def said_by(notebook: Path) -> str:
 def test_run_passes_parameters_and_leaves_the_source_alone(checkout):
     source = write_chapter(checkout, NAMES[1], "print(profile, seed, repr(split), genres)")
     before = source.read_bytes()
-    steps, run = [], identity("gtzan-mini", 7, genres="rock,blues", protocol="rate")
+    run = identity("gtzan-mini", 7, genres="rock,blues", protocol="rate")
     chapters = book.select_chapters("2", book.all_chapters())
-    (made,) = book.run_chapters(run, chapters, watch=lambda *step: steps.append(step[1:]))
+    (made,) = book.run_chapters(run, chapters)
     assert made == checkout / "build" / "chapters" / run.name() / f"{NAMES[1]}.ipynb"
     assert said_by(made) == "gtzan-mini 7 '' blues,rock\n"
     about = nbformat.read(made, as_version=4).metadata[book.RUN_KEY]
     assert (about["run"], about["about"]) == (run.name(), run.about)
     assert about["parameters"] == run.parameters(PARAMETERS[2]), "a chapter is given what it knows, and nothing else"
     assert source.read_bytes() == before
-    assert steps[0] == (0, 5, f"Chapter {NAMES[1]}") and steps[-1] == (5, 5, "finished")
     assert not list((made.parent / "unfinished").iterdir())
 
 
@@ -148,14 +147,14 @@ def test_clips_are_made_ready_once_before_chapters_run_side_by_side(checkout, ca
 
 def test_a_chapter_finds_ready_what_it_needs(tiny_corpus, monkeypatch, tmp_path):
     from genre_utils import features
-    from genre_utils.paths import cache_dir
+    from genre_utils.cache import Cache
 
     monkeypatch.setenv("GENRE_UTILS_HOME", str(tmp_path))
     monkeypatch.setitem(PROFILES, "mini", replace(PROFILES["mini"], clip_s=tiny_corpus.clip_s))
     monkeypatch.setattr("genre_utils.corpora.load_corpus", lambda profile, progress: tiny_corpus)
     profile = identity().profile
     book.prepare(identity(), [book.Chapter(2, Path(NAMES[1]))], progress=False)
-    assert {folder.name for folder in cache_dir().iterdir()} == {"mel", "statistics"}
+    assert {folder.name for folder in Cache().folder.iterdir()} == {"mel", "statistics"}
     monkeypatch.setattr(features, "_of_clip", lambda *_: pytest.fail("computed again"))
     assert len(features.mels(tiny_corpus, tiny_corpus.ids, profile, progress=False)) == len(tiny_corpus)
     assert len(features.statistics(tiny_corpus, tiny_corpus.ids, profile, progress=False)) == len(tiny_corpus)
@@ -376,7 +375,7 @@ def test_parameters_other_than_the_defaults_stay_visible(checkout, tmp_path):
 def test_large_scripts_are_not_loaded_by_every_page(checkout, tmp_path):
     pages.stage(checkout, tmp_path / "staged", None)
     assert not list((tmp_path / "staged" / "_static").rglob("*.js"))
-    assert (tmp_path / "staged" / "_extra" / "_static" / "plotly.min.js").stat().st_size > 1_000_000
+    assert list((tmp_path / "staged" / "_extra" / "_static").rglob("*.js"))
 
 
 def test_timing_page_tells_times_machine_and_slowest_section(checkout):
@@ -408,40 +407,6 @@ def test_timing_page_tells_what_was_recorded_on_other_machines(checkout, monkeyp
 def test_timing_page_of_stored_outputs_claims_no_time(checkout):
     stored = {c.name: nbformat.read(c.path, as_version=4) for c in book.all_chapters()}
     assert "nothing was run" in pages.timing_page(stored)
-
-
-def test_figures_are_counted_where_a_reader_sees_them():
-    png = {
-        "output_type": "display_data",
-        "data": {"image/png": "x", "text/plain": "<Figure>"},
-        "metadata": {},
-    }
-    tag = {"output_type": "display_data", "data": {"text/html": FIGURE, "image/png": "x"}, "metadata": {}}
-    cells = [
-        nbformat.v4.new_code_cell("a", outputs=[png, tag]),
-        nbformat.v4.new_code_cell("b", outputs=[png], metadata={"tags": ["remove-cell"]}),
-    ]
-    assert pages.shown_figures(nbformat.v4.new_notebook(cells=cells)) == 2
-
-
-def test_a_missing_page_or_figure_is_noticed(tmp_path):
-    staged, html = tmp_path / "staged", tmp_path / "html"
-    (staged / "chapters").mkdir(parents=True)
-    html.mkdir()
-    (staged / "_toc.yml").write_text(
-        "format: jb-book\nroot: start\nchapters:\n- file: chapters/one\n- file: two\n"
-    )
-    output = nbformat.v4.new_output("display_data", data={"image/png": "x"})
-    cell = nbformat.v4.new_code_cell("a", outputs=[output])
-    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), staged / "chapters" / "one.ipynb")
-    (html / "start.html").write_text("<img><article></article>")
-    (html / "chapters").mkdir()
-    (html / "chapters" / "one.html").write_text("<img src=logo><article>no figure</article>")
-    problems = pages.missing_from(html, staged)
-    assert problems == [
-        "- chapters/one: 0 of 1 figures reached the page",
-        "- no page for two (listed in _toc.yml)",
-    ]
 
 
 def test_a_warning_fails_the_build_and_keeps_the_former_pages(checkout, call):

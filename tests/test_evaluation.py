@@ -153,21 +153,6 @@ def test_every_pair_is_tested_once_and_adjusted():
     assert first["only_b"] == (right["b"] & ~right["a"]).sum()
 
 
-def test_perfectly_calibrated_scores_have_no_error():
-    probs = np.tile([0.75, 0.25], (400, 1))
-    y = (np.arange(400) % 4 == 0).astype(int)
-    table, ece = ev.calibration(probs, y)
-    assert ece == pytest.approx(0)
-    assert table["n"].tolist() == [400]
-
-
-def test_overconfident_scores_are_caught():
-    probs = np.tile([1.0, 0.0], (100, 1))
-    table, ece = ev.calibration(probs, np.arange(100) % 2)
-    assert ece == pytest.approx(0.5)
-    assert table.loc[0, "low"] == 0.9
-
-
 def test_most_confident_errors_come_first_and_are_errors():
     probs = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.99, 0.01]])
     table = ev.most_confident_errors(list("abcd"), np.array([1, 1, 1, 1]), probs, ("no", "yes"), n=2)

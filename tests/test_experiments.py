@@ -225,7 +225,7 @@ def test_genre_can_be_read_from_the_shipped_backbone_and_better_than_from_random
     from genre_utils.audio import load_audio
     from genre_utils.corpora.synthetic import synthetic_corpus
     from genre_utils.features import frozen_states
-    from genre_utils.models.probe import linear_probe
+    from genre_utils.models.svm import linear_probe
 
     corpus = synthetic_corpus(20, 4.0, seed=5, progress=False)
     heard = np.stack([np.resize(load_audio(clip.path, rate_hz=16_000)[0], 64_000) for clip in corpus])

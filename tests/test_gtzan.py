@@ -18,8 +18,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from genre_utils.corpora import download, gtzan, load_corpus
-from genre_utils.corpora.faults import gtzan_faults
+from genre_utils.corpora import download, gtzan, gtzan_faults, load_corpus
 from genre_utils.errors import CacheError, CorpusError
 from genre_utils.profiles import GENRES, PROFILES
 
@@ -142,7 +141,7 @@ def test_a_finished_download_that_was_not_unpacked_is_used(server, corpora):
         (archive(**{"../rock.00000.wav": b"x"}), "unexpected"),
         (archive(**{"gtzan_mini-main/genres/rock/rock.00999.wav": b"x"}), "unexpected"),
         (archive({**CLIPS, "rock.00000": bytes(5_000_000)}), "refused"),
-        (b" <html>not a zip</html>", "HTML page .of a sign-in.*GTZAN_MINI_DIR"),
+        (b" <html>not a zip</html>", "a web page .of a sign-in.*GTZAN_MINI_DIR"),
         (archive()[:-30], "damaged"),
     ],
 )

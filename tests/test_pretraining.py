@@ -14,16 +14,20 @@ from transformers import Wav2Vec2ForPreTraining
 
 from genre_utils.errors import CheckpointError, GenreError
 from genre_utils.experiments.pretraining import ship
-from genre_utils.models.contrastive import (
+from genre_utils.models.pretraining import (
+    COLUMNS,
     RATE_HZ,
     Auxiliary,
     Objective,
     contrastive_terms,
+    pretrain,
+    rate_at,
     sample_mask,
     sample_negatives,
     sample_windows,
+    temperature_at,
+    validate,
 )
-from genre_utils.models.pretraining import COLUMNS, pretrain, rate_at, temperature_at, validate
 from genre_utils.models.wav2vec import load_backbone, small_config
 
 TINY = {

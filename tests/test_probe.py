@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from genre_utils.evaluation import Interval, in_words
-from genre_utils.models import probe
-from genre_utils.models.probe import fit_probe, linear_probe
+from genre_utils.models import svm
+from genre_utils.models.svm import fit_probe, linear_probe
 
 
 def _features(signal: float, n: int = 300, seed: int = 0):
@@ -29,7 +29,7 @@ def test_probe_finds_nothing_in_noise():
 
 def test_penalty_is_chosen_on_validation_clips(monkeypatch):
     x, y = _features(1.0)
-    monkeypatch.setattr(probe, "STRENGTHS", (1e-6, 1e-2, 10.0))
+    monkeypatch.setattr(svm, "STRENGTHS", (1e-6, 1e-2, 10.0))
     _, chosen = fit_probe(x[:40], y[:40], x[150:], y[150:])
     each = [linear_probe(c).fit(x[:40], y[:40]).score(x[150:], y[150:]) for c in (1e-6, 1e-2, 10.0)]
     assert chosen == pytest.approx(max(each))

@@ -13,14 +13,13 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
-from built_book import repository_url
+from built_book import repository_url, toc_pages
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from tiny_book import defaults
 
 from genre_utils.errors import RunError
 from genre_utils.evaluation import wilson
-from genre_utils.publish.pages import toc_pages
 from genre_utils.publish.results import between_marks, results_markdown, write_results
 
 try:

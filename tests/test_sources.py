@@ -24,7 +24,6 @@ from transformers import (
 )
 
 from genre_utils.errors import CheckpointError
-from genre_utils.models import sources
 from genre_utils.models.wav2vec import load_backbone
 
 ENCODERS = {
@@ -110,15 +109,6 @@ def test_every_architecture_gives_its_states(repositories, name):
     backbone = load_backbone(str(repositories / "lab" / name))
     states = backbone.hidden_states(torch.randn(2, 4_000))
     assert len(states) == 3 and states[0].shape == (2, backbone.num_frames(4_000), 16)
-
-
-def test_the_quantiser_comes_along_where_there_is_one(repositories):
-    folder = repositories / "lab" / "wav2vec2"
-    whole = sources.load_pretraining_model(str(folder))
-    expected = Wav2Vec2ForPreTraining.from_pretrained(folder).quantizer.codevectors
-    assert torch.equal(whole.quantizer.codevectors, expected)
-    assert sources.load_pretraining_model("shipped").config.num_codevectors_per_group == 64
-    assert sources.load_pretraining_model(str(repositories / "lab" / "hubert")) is None
 
 
 def test_what_was_downloaded_is_used_when_the_hub_is_gone(load, hub, repositories):

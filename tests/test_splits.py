@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genre_utils import splits
-from genre_utils.corpora import Clip, Corpus
-from genre_utils.corpora.faults import Faults, gtzan_faults
+from genre_utils.corpora import Clip, Corpus, Faults, gtzan_faults
 from genre_utils.errors import CorpusError, ProfileError
 from genre_utils.identity import identity
 from genre_utils.profiles import GENRES, GTZAN_SPLITS, PROFILES, SPLITS

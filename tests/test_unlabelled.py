@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from genre_utils.corpora.synthetic.unlabelled import FIRST_SEED, render_unlabelled
+from genre_utils.experiments.pretraining import FIRST_SEED, render_unlabelled
 from genre_utils.profiles import PROFILES
 
 pytest.importorskip("tinysoundfont", reason="rendering needs tinysoundfont")

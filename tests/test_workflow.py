@@ -232,7 +232,7 @@ def test_each_job_runs_its_chapter_in_its_cell(call, monkeypatch, tmp_path):
 
     ran = []
     monkeypatch.setattr(
-        book, "run_chapters", lambda run, chapters, *, out, watch, workers: ran.append((run, chapters, out)) or [out]
+        book, "run_chapters", lambda run, chapters, *, out, workers: ran.append((run, chapters, out)) or [out]
     )
     kept = []
     monkeypatch.setattr(book, "copy_records", lambda run, chapters, folder: kept.append(folder))

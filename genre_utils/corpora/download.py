@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
+from genre_utils.audio import what_it_is
 from genre_utils.errors import CacheError, CorpusError
 from genre_utils.paths import write_whole
 
@@ -85,10 +86,8 @@ def unpack(archive: Path, target: Path, listing: Mapping[str, dict], by_hand: st
                 shutil.rmtree(target)
             work.rename(target)
     except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
-        with archive.open("rb") as file:
-            page = file.read(64).lstrip().startswith(b"<")
-        what = "is an HTML page (of a sign-in or a firewall, perhaps)" if page else f"is damaged ({error})"
-        raise CorpusError(f"what came as the archive {what}: fetch it again, or {by_hand}") from error
+        what = what_it_is(archive) or f"damaged ({error})"
+        raise CorpusError(f"what came as the archive is {what}. Fetch it again, or {by_hand}") from error
 
 
 def _members(bundle: zipfile.ZipFile, listing: Mapping[str, dict]) -> dict[str, zipfile.ZipInfo]:

@@ -14,9 +14,8 @@ from pathlib import Path
 from filelock import FileLock
 
 from genre_utils.audio import file_sha256, what_it_is
-from genre_utils.corpora import Clip, Corpus
+from genre_utils.corpora import Clip, Corpus, gtzan_faults
 from genre_utils.corpora.download import download, need_space, unpack
-from genre_utils.corpora.faults import gtzan_faults
 from genre_utils.errors import CorpusError
 from genre_utils.paths import corpora_dir, disk_access, package_data
 from genre_utils.profiles import GENRES

@@ -18,12 +18,11 @@ from genre_utils.corpora import Corpus, load_corpus
 from genre_utils.errors import AudioError
 from genre_utils.evaluation import wilson
 from genre_utils.experiments.copies import Pair, fingerprints, groups_of, match_all, replicas
-from genre_utils.experiments.material import as_marks
+from genre_utils.experiments.material import as_marks, record
 from genre_utils.features import band_moments, frozen_states, mels, statistics, waves
 from genre_utils.models.wav2vec import load_backbone
 from genre_utils.profiles import PROFILES, Profile
-from genre_utils.provenance import origin
-from genre_utils.records import CorpusInfo, Experiment, Trial
+from genre_utils.records import Experiment, Trial
 
 #: A label is put forward as wrong if another genre's score is higher than its own by this much; a full member of
 #: one genre scores about 1 there and 0 elsewhere.
@@ -49,12 +48,11 @@ class Suspect:
 
 @dataclass(frozen=True)
 class AuditReport:
-    """Findings of :func:`audit`: `ranking` holds all clips by doubt, `suspects` those put forward; `unusable`: why."""
+    """Findings of :func:`audit`: `suspects` by doubt, the least credible label first; `unusable`: why."""
 
     replicas: tuple[Pair, ...] = ()
     suspects: tuple[Suspect, ...] = ()
     unusable: dict[str, str] = field(default_factory=dict)
-    ranking: tuple[Suspect, ...] = ()
 
     def with_artists(self, corpus: Corpus) -> AuditReport:
         """The same report without those findings that the artists' names contradict.
@@ -101,10 +99,10 @@ def audit(corpus: Corpus, *, progress: bool = True) -> AuditReport:
     prints = np.concatenate([fingerprints(mel) for mel in mels(corpus, ids, _sizes(corpus), progress=progress)])
     pairs = replicas(corpus, ids, *match_all(prints))
     groups = groups_of(ids, pairs)
-    ranking = _doubtful_labels(corpus, ids, sounds, groups)
     labels_of_copies = pd.Series(corpus.labels(ids), index=ids).groupby(groups).transform("nunique")
-    suspects = (s for s in ranking if s.doubt > DOUBTFUL and labels_of_copies[s.clip] < 2)
-    return AuditReport(tuple(pairs), tuple(suspects), unusable, tuple(ranking))
+    doubtful = _doubtful_labels(corpus, ids, sounds, groups)
+    suspects = (s for s in doubtful if s.doubt > DOUBTFUL and labels_of_copies[s.clip] < 2)
+    return AuditReport(tuple(pairs), tuple(suspects), unusable)
 
 
 def embeddings(corpus: Corpus, ids: list[str], *, progress: bool = True) -> np.ndarray:
@@ -231,16 +229,9 @@ def measure(seeds: Sequence[int] = UNSEEN, progress: bool = True) -> Experiment:
                 for condition, these, those in ((RECALL, known, found), (PRECISION, found, known)):
                     hits = as_marks(one in those[kind] for one in sorted(these[kind]))
                     trials.append(Trial(contestant=kind + suffix, condition=condition, seed=seed, marks=hits))
-    return Experiment(
-        question="audit",
-        profile="mini",
-        corpus=CorpusInfo(name="synthetic, other artists", fingerprint="", clips=len(corpus) * len(seeds)),
-        provenance={RECALL: "planted faults that were found", PRECISION: "findings that were planted faults"},
-        clips=[],
-        artists=[],
-        **origin(),
-        trials=trials,
-    )
+    several = replace(corpus, name="synthetic, other artists", clips=corpus.clips * len(seeds))
+    provenance = {RECALL: "planted faults that were found", PRECISION: "findings that were planted faults"}
+    return record("audit", "mini", several, trials, clips=[], provenance=provenance, with_audio=False)
 
 
 def quality(record: Experiment) -> pd.DataFrame:

@@ -22,8 +22,7 @@ from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
 from genre_utils import splits
-from genre_utils.corpora import Clip, Corpus
-from genre_utils.corpora.faults import gtzan_faults
+from genre_utils.corpora import Clip, Corpus, gtzan_faults
 from genre_utils.errors import CorpusError
 from genre_utils.experiments.material import record
 from genre_utils.features import FEATURE_NAMES

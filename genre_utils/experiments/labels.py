@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 
 from genre_utils.experiments.material import Material
-from genre_utils.models.probe import fit_probe
+from genre_utils.models.svm import fit_probe
 from genre_utils.records import Experiment
 
 FRACTIONS = (0.05, 0.1, 0.25, 0.5, 1.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from genre_utils.experiments.material import Material
-from genre_utils.models.probe import fit_probe
+from genre_utils.models.svm import fit_probe
 from genre_utils.records import Experiment
 
 

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from genre_utils.experiments.material import Material
 from genre_utils.features import frozen_states, waves
-from genre_utils.models.probe import fit_probe
+from genre_utils.models.svm import fit_probe
 from genre_utils.models.wav2vec import GenreWav2Vec, HeadClassifier
 from genre_utils.paths import runs_dir
 from genre_utils.protocol import CHOICES, CORRECTED, ORIGINAL, with_protocol

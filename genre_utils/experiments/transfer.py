@@ -10,8 +10,7 @@ from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold, cross_va
 from genre_utils.experiments.material import Material
 from genre_utils.features import MelSettings, mels, statistics
 from genre_utils.models.cnn import GenreCNN
-from genre_utils.models.probe import STRENGTHS, linear_probe
-from genre_utils.models.svm import GRID, rbf_svm
+from genre_utils.models.svm import GRID, STRENGTHS, linear_probe, rbf_svm
 from genre_utils.paths import runs_dir
 from genre_utils.records import CNN, SVM, Experiment
 from genre_utils.splits import fold_groups, grouped_folds

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 
-def conv_block(channels_in: int, channels_out: int, dropout: float = 0.25) -> nn.Sequential:
+def conv_block(channels_in: int, channels_out: int, dropout: float) -> nn.Sequential:
     """Convolution 3x3, batch norm, ReLU, halve both axes, dropout: (b, in, F, T) -> (b, out, F//2, T//2).
 
     ReLU and the maximum of four may change places; after it, there is a quarter of the numbers to cut.

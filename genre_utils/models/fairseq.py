@@ -7,8 +7,6 @@ A ``.pt`` file of fairseq is a pickle: it could run any code when it is opened. 
 from __future__ import annotations
 
 import argparse
-import ast
-import operator
 import pickle
 import re
 from pathlib import Path
@@ -90,19 +88,12 @@ def conv_layers(text: str) -> list[tuple[int, int, int]]:
 
     fairseq runs that as Python; here lists of numbers, sums and repeats are understood, else it is a CheckpointError.
     """
-    operations = {ast.Add: operator.add, ast.Mult: operator.mul}
-
-    def value(node: ast.AST):
-        if isinstance(node, ast.BinOp) and type(node.op) in operations:
-            return operations[type(node.op)](value(node.left), value(node.right))
-        return ast.literal_eval(node)
-
-    try:
-        layers = [(int(w), int(kernel), int(stride)) for w, kernel, stride in value(ast.parse(text, mode="eval").body)]
-        if not layers:
-            raise ValueError(text)
-    except (SyntaxError, ValueError, TypeError) as error:
-        raise CheckpointError(f"the convolutions of the fairseq model cannot be read: {text!r}") from error
+    some, dense = r"\[((?:\(\d+,\d+,\d+\),?)+)\](?:\*(\d+))?", re.sub(r"\s", "", str(text))
+    if not re.fullmatch(rf"{some}(?:\+{some})*", dense):
+        raise CheckpointError(f"the convolutions of the fairseq model cannot be read: {text!r}")
+    layers = []
+    for listed, times in re.findall(some, dense):
+        layers += [tuple(map(int, one)) for one in re.findall(r"(\d+),(\d+),(\d+)", listed)] * int(times or 1)
     return layers
 
 

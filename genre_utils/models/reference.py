@@ -19,18 +19,10 @@ from torch.nn.utils.parametrizations import weight_norm
 from transformers import Wav2Vec2Config, Wav2Vec2ForPreTraining
 
 
-class ChannelNorm(nn.LayerNorm):
-    """Layer normalisation over the channels of each frame of (b, c, t)."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return super().forward(x.mT).mT
-
-
 class ConvEncoder(nn.Module):
     """Part 1, from samples to latents: (b, n) -> (b, t, c).
 
-    Seven strided convolutions. "Base" models normalise each channel over time, once, after the first
-    convolution; "large" ones normalise the channels of each frame after every convolution.
+    Seven strided convolutions; each channel is normalised over time, once, after the first of them.
     """
 
     def __init__(self, config: Wav2Vec2Config):
@@ -38,10 +30,7 @@ class ConvEncoder(nn.Module):
         blocks = []
         for i, (before, after) in enumerate(pairwise((1, *config.conv_dim))):
             conv = nn.Conv1d(before, after, config.conv_kernel[i], config.conv_stride[i], bias=config.conv_bias)
-            if config.feat_extract_norm == "layer":
-                norm = ChannelNorm(after)
-            else:
-                norm = nn.GroupNorm(after, after) if i == 0 else nn.Identity()
+            norm = nn.GroupNorm(after, after) if i == 0 else nn.Identity()
             blocks.append(nn.Sequential(conv, norm, nn.GELU()))
         self.blocks = nn.Sequential(*blocks)
 
@@ -93,45 +82,35 @@ class SelfAttention(nn.Module):
 
 
 class Block(nn.Module):
-    """One Transformer block; `norm_first` in "large" models."""
+    """One Transformer block: attention, then two layers for each frame by itself."""
 
     def __init__(self, config: Wav2Vec2Config):
         super().__init__()
         hidden, inner = config.hidden_size, config.intermediate_size
-        self.norm_first = config.do_stable_layer_norm
         self.attention = SelfAttention(hidden, config.num_attention_heads)
         self.norm_1 = nn.LayerNorm(hidden, eps=config.layer_norm_eps)
         self.feed_forward = nn.Sequential(nn.Linear(hidden, inner), nn.GELU(), nn.Linear(inner, hidden))
         self.norm_2 = nn.LayerNorm(hidden, eps=config.layer_norm_eps)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if self.norm_first:
-            x = x + self.attention(self.norm_1(x))
-            return x + self.feed_forward(self.norm_2(x))
         x = self.norm_1(x + self.attention(x))
         return self.norm_2(x + self.feed_forward(x))
 
 
 class Transformer(nn.Module):
-    """Part 3, latents in context: (b, t, h) -> context (b, t, h) and the states of all layers, its input first.
-
-    The context of a base model is its last state; that of a large one is its last state, normalised.
-    """
+    """Part 3, latents in context: (b, t, h) -> the states of all layers, its input first; the last is the context."""
 
     def __init__(self, config: Wav2Vec2Config):
         super().__init__()
-        self.norm_first = config.do_stable_layer_norm
         self.position = PositionalConv(config)
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_hidden_layers))
 
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-        x = x + self.position(x)
-        states = [x if self.norm_first else self.norm(x)]
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        states = [self.norm(x + self.position(x))]
         for block in self.blocks:
             states.append(block(states[-1]))
-        context = self.norm(states[-1]) if self.norm_first else states[-1]
-        return context, tuple(states)
+        return tuple(states)
 
 
 class Quantiser(nn.Module):
@@ -197,7 +176,7 @@ class ReferenceOutput:
 
 
 class ReferenceWav2Vec2(nn.Module):
-    """The four parts together, of a base (group norm, norm last) or a large model (layer norm, norm first)."""
+    """The four parts together, as in "base" models; "large" ones normalise in other places, and are not read here."""
 
     def __init__(self, config: Wav2Vec2Config):
         super().__init__()
@@ -222,7 +201,8 @@ class ReferenceWav2Vec2(nn.Module):
         x = self.project(latents)  # (b, t, h)
         if mask is not None:
             x = torch.where(mask[..., None], self.mask_vector, x)
-        context, states = self.transformer(x)
+        states = self.transformer(x)
+        context = states[-1]
         quantised, likely = self.quantiser(latents)  # from the latents *before* masking
         out = ReferenceOutput(latents, states, context, self.predict(context), self.project_target(quantised))
         if mask is None or negatives is None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from huggingface_hub import errors, list_repo_files, snapshot_download, utils
-from transformers import AutoConfig, AutoModel, PreTrainedModel, Wav2Vec2ForPreTraining
+from transformers import AutoModel, PreTrainedModel
 from transformers.utils import logging as library_logging
 
 from genre_utils.errors import CheckpointError
@@ -32,27 +32,21 @@ def quiet_library() -> Iterator[None]:
             library_logging.enable_progress_bar()
 
 
-def _from_pretrained(cls, folder: Path, **options) -> tuple[PreTrainedModel, list[str]]:
-    """The model in a folder, in float32 whatever it was stored in, and the names of weights that are missing."""
-    with quiet_library():
-        model, info = cls.from_pretrained(
-            folder, dtype=torch.float32, output_loading_info=True, local_files_only=True, **options
-        )
-    # A checkpoint may lack the vector of masked frames: only masking in training uses it.
-    return model, sorted(key for key in info["missing_keys"] if key.split(".")[-1] != "masked_spec_embed")
-
-
 def _encoder(folder: Path, name: str) -> PreTrainedModel:
-    """The raw-audio encoder in a folder, which errors call `name`; no code of the folder runs."""
+    """The raw-audio encoder in a folder, which errors call `name`, in float32 whatever it was stored in; no code of the
+    folder runs."""
+    options = {"dtype": torch.float32, "output_loading_info": True, "local_files_only": True, "trust_remote_code": False}
     try:
-        model, missing = _from_pretrained(AutoModel, folder, trust_remote_code=False)
+        with quiet_library():
+            model, info = AutoModel.from_pretrained(folder, **options)
     except Exception as error:  # the library raises many kinds for missing, corrupt and mismatched files
         raise CheckpointError(
             f"cannot load a backbone from {name}: {reason(error)} "
             "Check that it is a folder with config.json and model.safetensors of one architecture, or a Hub name "
             "that can be reached; backbone 'shipped' always works offline."
         ) from error
-    if missing:
+    # A checkpoint may lack the vector of masked frames: only masking in training uses it.
+    if missing := sorted(key for key in info["missing_keys"] if key.split(".")[-1] != "masked_spec_embed"):
         raise CheckpointError(
             f"{name} is a checkpoint of another architecture: it lacks {len(missing)} of the weights that its "
             f"config.json describes (for example {missing[0]}). Download or export it again."
@@ -125,14 +119,3 @@ def load_encoder(name: str, revision: str | None = None) -> PreTrainedModel:
     """The raw-audio encoder that `name` means; see :func:`genre_utils.models.wav2vec.load_backbone`."""
     path = _locate(name, revision)
     return load_fairseq(path).wav2vec2 if path.suffix == ".pt" else _encoder(path, name)
-
-
-def load_pretraining_model(name: str, revision: str | None = None) -> Wav2Vec2ForPreTraining | None:
-    """The wav2vec 2.0 that `name` means with its quantiser, in float32; None if it comes without one."""
-    path = _locate(name, revision)
-    if path.suffix == ".pt":
-        return load_fairseq(path)
-    if AutoConfig.from_pretrained(path, local_files_only=True).model_type != "wav2vec2":
-        return None
-    model, missing = _from_pretrained(Wav2Vec2ForPreTraining, path)
-    return None if missing else model.eval()

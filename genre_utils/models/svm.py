@@ -1,4 +1,4 @@
-"""The classical baseline: a support vector machine on the 57 statistics of a clip."""
+"""Classical classifiers: a support vector machine on the 57 statistics of a clip, and a linear probe of any features."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
@@ -46,28 +47,44 @@ def save_svm(
     return folder
 
 
-class StoredSVM:
-    """The classifier of some training clips: `features` (m, 57), `labels` (m,), `clips` (m,)."""
+def load_svm(folder: Path | str) -> tuple[CalibratedClassifierCV, np.ndarray, np.ndarray]:
+    """The classifier that :func:`save_svm` described, fitted, with ``predict_proba``; its features (m, 57) and clips (m,).
 
-    def __init__(self, features: np.ndarray, labels: np.ndarray, clips: np.ndarray, C: float, gamma: float | str):
-        self.features, self.clips = features, clips
-        self.svm = CalibratedClassifierCV(rbf_svm(C, gamma), ensemble=False).fit(features, labels)
-        self.predict_proba = self.svm.predict_proba
-
-    def nearest(self, heard: np.ndarray, most: int = 3) -> list[str]:
-        """Names of the training clips whose standardised features are nearest to those of `heard`, (57,)."""
-        gaps = (self.features - heard) / (self.features.std(axis=0) + 1e-9)
-        return [str(self.clips[i]) for i in np.argsort(np.square(gaps).sum(axis=1))[:most]]
-
-
-def load_svm(folder: Path | str) -> StoredSVM:
-    """The classifier that :func:`save_svm` described, fitted, with ``predict_proba``; or a CheckpointError."""
+    A CheckpointError if the files are missing or damaged.
+    """
     folder = Path(folder)
     try:
         settings = json.loads((folder / _SETTINGS).read_text(encoding="utf-8"))
         with np.load(folder / _FEATURES, allow_pickle=False) as stored:
-            return StoredSVM(stored["features"], stored["labels"], stored["clips"], settings["C"], settings["gamma"])
-    except (OSError, EOFError, ValueError, KeyError) as error:
+            features, labels, clips = (stored[name] for name in ("features", "labels", "clips"))
+        return CalibratedClassifierCV(rbf_svm(**settings), ensemble=False).fit(features, labels), features, clips
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
             f"{folder} holds no usable SVM ({type(error).__name__}: {error}): run chapter 2 again"
         ) from error
+
+
+#: Inverse strengths of the L2 penalty that :func:`fit_probe` tries, the strongest penalty first.
+STRENGTHS = (1e-3, 1e-2, 1e-1)
+
+
+def linear_probe(strength: float = 1e-2) -> Pipeline:
+    """Standardised features, then multinomial logistic regression (Alain and Bengio, arXiv 1610.01644).
+
+    Deterministic: unlike a trained head it has no seed, so that what differs is the features.
+    """
+    return make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=300))
+
+
+def fit_probe(x: np.ndarray, y: np.ndarray, x_val: np.ndarray, y_val: np.ndarray) -> tuple[Pipeline, float]:
+    """The probe whose penalty does best on validation clips (the strongest of equals), and its accuracy there.
+
+    Parameters
+    ----------
+    x, x_val : ndarray, shapes (n, d) and (m, d)
+    y, y_val : ndarray of int, shapes (n,) and (m,)
+    """
+    probes = [linear_probe(strength).fit(x, y) for strength in STRENGTHS]
+    scores = [float(probe.score(x_val, y_val)) for probe in probes]
+    best = int(np.argmax(scores))
+    return probes[best], scores[best]

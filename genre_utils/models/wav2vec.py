@@ -110,26 +110,21 @@ class Backbone(nn.Module):
     forward = hidden_states
 
 
-def load_backbone(name: str = "shipped", revision: str | None = None, seed: int | None = None) -> Backbone:
+def load_backbone(name: str = "shipped", revision: str | None = None) -> Backbone:
     """A pre-trained backbone, in eval mode.
 
     Parameters
     ----------
     name : str
-        ``"shipped"`` (the book's own), ``"random"`` (the same network, untrained), a folder, a fairseq checkpoint
-        (``….pt``), or the Hub name of any raw-audio encoder of the library, such as ``facebook/wav2vec2-base``.
+        ``"shipped"`` (the book's own), a folder, a fairseq checkpoint (``….pt``), or the Hub name of any raw-audio encoder of the library, such as ``facebook/wav2vec2-base``.
     revision : str, optional
         Commit of a Hub model.
-    seed : int, optional
-        Of the random weights.
 
     Raises
     ------
     CheckpointError
         If there are no weights, they are corrupt, or they belong to another architecture.
     """
-    if name == "random":
-        return random_backbone(seed or 0)
     return Backbone(sources.load_encoder(name, revision), backbone_label(name, revision)).eval()
 
 

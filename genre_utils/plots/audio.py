@@ -1,4 +1,4 @@
-"""Figures of sound and of features: waveforms, mel-spectrograms, spectra, scores along time, clip statistics, maps."""
+"""Figures of sound and of features: waveforms, mel-spectrograms, spectra, filters, scores along time, statistics, maps."""
 # ruff: noqa: I001 (several names a line)
 
 from __future__ import annotations
@@ -100,20 +100,6 @@ def spectra(waves: Mapping[str, tuple[np.ndarray, int]]) -> tuple[Figure, Axes]:
     return described(fig, ax, f"Average spectra: {limits}.")
 
 
-def wrong_rate(wave: np.ndarray, rate_hz: int = 22_050, assumed_hz: int = 16_000) -> tuple[Figure, np.ndarray]:
-    """What a model hears that is told the wrong rate, on the right: the same samples, slower and lower."""
-    spectrum = librosa.power_to_db(np.abs(librosa.stft(np.asarray(wave), n_fft=1024, hop_length=256)) ** 2, ref=np.max)
-    fig, axes = new_figure(3.0, columns=2, sharey=True)
-    seconds, stretched_s = len(wave) / rate_hz, len(wave) / assumed_hz
-    for ax, rate, name in zip(axes, (rate_hz, assumed_hz), ("as recorded", "as the model takes it"), strict=True):
-        draw_mel(ax, spectrum, rate, hop_length=256, y_axis="linear", vmin=-70)
-        ax.set(xlim=(0, stretched_s), ylim=(0, rate_hz / 2), title=f"{name}: {rate} Hz")
-        ax.label_outer()
-    return described(fig, axes, f"The same samples read at {rate_hz} and at {assumed_hz} hertz: at the wrong rate "
-                     f"{seconds:.1f} seconds last {stretched_s:.1f} seconds and every frequency is "
-                     f"{rate_hz / assumed_hz:.2f} times lower.")  # fmt: skip
-
-
 def statistics_by_genre(values: np.ndarray, genres: Sequence[str], name: str, unit: str) -> tuple[Figure, Axes]:
     """One feature, shape (n,), as a violin for each genre with every clip as a dot."""
     values, genres = np.asarray(values), np.asarray(genres)
@@ -142,21 +128,6 @@ def feature_map(points: np.ndarray, genres: Sequence[str], title: str = "") -> t
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), handletextpad=0.2)
     named = ", ".join(present)
     return described(fig, ax, f"Map {title} of {len(x)} clips in two dimensions, coloured by genre ({named}).")
-
-
-def similarity_histogram(values: np.ndarray, threshold: float, known: np.ndarray, name: str) -> tuple[Figure, Axes]:
-    """Similarity of pairs of clips, shape (pairs,), the threshold, and the pairs known to be replicas."""
-    fig, ax = new_figure(2.9)
-    ax.hist(values, bins=60, color=BLUE, label="all pairs")
-    ax.axvline(threshold, color=RED, linestyle="--", label=f"threshold {threshold:.2f}")
-    if len(known):
-        ax.plot(known, np.full(len(known), 0.7), "v", color=ORANGE, markeredgecolor="black", label="known replicas")
-    ax.set(xlabel=name, ylabel="pairs (log scale)", yscale="log")
-    ax.yaxis.set_major_formatter("{x:,g}")
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
-    found = int((values >= threshold).sum())
-    return described(fig, ax, f"Histogram of the {name} of {len(values)} pairs of clips: {found} lie at or above the "
-                     f"threshold {threshold:.2f}.")  # fmt: skip
 
 
 def scores_over_time(
@@ -191,3 +162,26 @@ def scores_over_time(
     return described(fig, axes, f"Mel-spectrogram of {seconds:.1f} seconds from 0 to {rate_hz // 2} hertz, and below "
                      f"it, on the same time axis, the class scores: {genres[int(mean.argmax())]} has the highest mean "
                      f"score, {mean.max():.2f}{labelled}.")  # fmt: skip
+
+
+def first_layer_filters(filters: np.ndarray, rate_hz: int = 16_000) -> tuple[Figure, np.ndarray]:
+    """The learned filters of the first layer, shape (n, kernel): six as waveforms, all as frequency responses."""
+    n, kernel = filters.shape
+    response = np.abs(np.fft.rfft(filters, 512, axis=1))
+    peaks = np.fft.rfftfreq(512, 1 / rate_hz)[response.argmax(axis=1)]
+    order = np.argsort(peaks)
+    picks = order[np.linspace(0, n - 1, 6).astype(int)]
+    fig, axes = new_figure(3.4, columns=2, width_ratios=(2, 3))
+    for row, pick in enumerate(picks):
+        scaled = 0.42 * filters[pick] / np.abs(filters[pick]).max()
+        axes[0].plot(1000 * np.arange(kernel) / rate_hz, row + scaled, color=BLUE)
+    axes[0].set_yticks(range(6), [f"{peaks[pick]:.0f} Hz" for pick in picks])
+    axes[0].set(xlabel="time (ms)", title="6 filters")
+    image_db = librosa.amplitude_to_db(response[order].T, ref=np.max)
+    axes[1].imshow(image_db, origin="lower", aspect="auto", extent=(0, n, 0, rate_hz / 2), vmin=-40, vmax=0)
+    mel_hz = librosa.mel_frequencies(n_mels=n + 2, fmax=rate_hz / 2)[1:-1]
+    axes[1].plot(np.linspace(0, n, n), mel_hz, color="white", linestyle="--", label="mel bands")
+    axes[1].legend(labelcolor="white", loc="upper left")
+    axes[1].set(xlabel="filter, sorted by peak", ylabel="frequency (Hz)", title="frequency response")
+    return described(fig, axes, f"{n} learned filters of {1000 * kernel / rate_hz:.2f} milliseconds: half of them "
+                     f"peak below {np.median(peaks):.0f} hertz; a dashed line shows where mel bands would lie.")

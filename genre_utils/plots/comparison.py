@@ -1,4 +1,4 @@
-"""Figures that compare approaches and splits: intervals, confusions, paired tests, cost, luck, leaks."""
+"""Figures of what came out: learning curves, accuracies with intervals, leads, confusions, genres."""
 # ruff: noqa: I001 (several names a line)
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from genre_utils.evaluation import Interval, wilson
+from genre_utils.evaluation import Interval
 from genre_utils.plots.style import (
-    APPROACH_MARKERS, BLUE, GREY, ORANGE, RED, colour, described, errors, label, new_figure, percent_axis,
+    APPROACH_MARKERS, BLUE, GREEN, GREY, ORANGE, colour, described, errors, label, new_figure, percent_axis,
 )  # fmt: skip
 from genre_utils.profiles import GENRES
 
@@ -117,81 +118,68 @@ def per_genre_bars(tables: Mapping[str, pd.DataFrame]) -> tuple[Figure, Axes]:
     return described(fig, ax, f"F1 by genre with 95 % intervals: {'; '.join(told)}.")
 
 
-#: What a test clip can have in training, closest first: key of :func:`genre_utils.splits.leakage` -> its name.
-_RELATIVES = {
-    "same_clip_in_train": "same clip",
-    "replica_in_train": "exact replica",
-    "same_song_in_train": "same recording",
-    "same_artist_in_train": "same artist",
-}
+def learning_curves(history: Sequence[Mapping], best_epoch: int, approach: str) -> tuple[Figure, np.ndarray]:
+    """Losses and validation accuracy by epoch; a line marks `best_epoch`, whose weights were kept.
 
-
-def leakage_bars(leakage: Mapping[str, Mapping[str, int]]) -> tuple[Figure, Axes]:
-    """How many test clips have a relative in training: split -> counts of :func:`genre_utils.splits.leakage`."""
-    counts = pd.DataFrame(leakage).T
-    kinds = {key: name for key, name in _RELATIVES.items() if counts[key].any()}
-    fig, ax = new_figure(0.65 * len(counts) + 1.5)
-    share = counts[list(kinds)].div(counts["n_test"] / 100, axis=0).rename(columns=kinds)
-    share.plot.barh(ax=ax, color=(GREY, RED, ORANGE, BLUE)[-len(kinds) :], width=0.8)
-    for bars, key in zip(ax.containers, kinds, strict=True):
-        ax.bar_label(bars, counts[key], padding=3, fontsize=9)
-    ax.invert_yaxis()
-    ax.set(xlabel="test clips with a relative among the training clips (%)", xlim=(0, 100))
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(kinds))
-    told = [
-        f"{split}: " + ", ".join(f"{row[key]} of {row['n_test']} {name}" for key, name in kinds.items())
-        for split, row in leakage.items()
-    ]
-    return described(fig, ax, f"Test clips that leak into training, by split. {'; '.join(told)}.")
-
-
-def cost_accuracy(costs_s: Mapping[str, float], scores: Mapping[str, Interval]) -> tuple[Figure, Axes]:
-    """What an accuracy cost: approach -> seconds and approach -> interval."""
-    fig, ax = new_figure(3.0)
-    for approach, score in scores.items():
-        where = (costs_s[approach], score.value)
-        ax.errorbar(*where, yerr=errors([score]), color=colour(approach), capsize=4, markersize=8,
-                    marker=APPROACH_MARKERS.get(approach, "o"))  # fmt: skip
-        ax.annotate(label(approach), where, xytext=(8, 0), textcoords="offset points", va="center", fontsize=9)
-    ax.set_xscale("log")
-    ax.xaxis.set_major_formatter("{x:,g}")
-    ax.margins(x=0.25)
-    percent_axis(ax)
-    ax.set(xlabel="recorded time (s, log scale)", ylabel="accuracy")
-    told = [f"{label(a)} {score} for {costs_s[a]:,.1f} s" for a, score in scores.items()]
-    return described(fig, ax, f"Accuracy against cost: {'; '.join(told)}.")
-
-
-def interval_slider(scores: Mapping[str, tuple[str, float]], sizes: Sequence[int], start: int = 100):
-    """Interactive: drag the number of test clips (one of `sizes`) and see Wilson's interval move, without a kernel.
-
-    `scores` maps the text on the axis to (approach, accuracy as a fraction); the result is a plotly figure.
+    `history` has rows with ``epoch, train_loss, val_loss, val_accuracy`` (a fraction); missing values are skipped.
     """
-    import plotly.graph_objects as go
+    table = pd.DataFrame(history).set_index("epoch")
+    accuracy, train = table["val_accuracy"].astype(float), table["train_loss"].dropna()
+    fig, axes = new_figure(2.9, columns=2)
+    axes[0].plot(table["val_loss"].dropna(), color=colour(approach), label="validation")
+    axes[0].plot(train, color=colour(approach), linestyle=":", label="training")
+    axes[1].plot(accuracy.dropna(), color=colour(approach))
+    percent_axis(axes[1])
+    axes[0].set_ylabel("loss (nats)")
+    axes[1].set_ylabel("validation accuracy")
+    for ax in axes:
+        ax.set_xlabel("epoch")
+        ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        ax.axvline(best_epoch, color=GREY, linewidth=1, linestyle="--")
+    axes[0].legend()
+    axes[1].set_title(f"dashed: epoch {best_epoch}, whose weights are used", fontsize=9)
+    return described(fig, axes, f"Learning curves {label(approach)}: the training loss goes from {train.iloc[0]:.2f} "
+                     f"to {train.iloc[-1]:.2f}, and the validation accuracy peaks at {100 * accuracy.max():.0f} % "
+                     f"in epoch {accuracy.idxmax():.0f}.")  # fmt: skip
 
-    def at(n: int) -> dict[str, list]:
-        found = [wilson(round(value * n), n) for _, value in scores.values()]
-        return {
-            "x": [round(100 * i.value, 2) for i in found],
-            "text": [f"{100 * i.low:.0f} to {100 * i.high:.0f} %" for i in found],
-            "error_x.array": [round(100 * (i.high - i.value), 2) for i in found],
-            "error_x.arrayminus": [round(100 * (i.value - i.low), 2) for i in found],
-        }
 
-    colours = [colour(approach) for approach, _ in scores.values()]
-    fig = go.Figure(go.Scatter(y=list(scores), mode="markers+text", textposition="top center", hoverinfo="text+y"))
-    fig.update_traces(marker={"size": 13, "color": colours}, error_x={"thickness": 3, "width": 8})
-    fig.update_traces(at(start))
-    steps = [
-        {"label": str(n), "method": "restyle", "args": [{key: [values] for key, values in at(n).items()}, [0]]}
-        for n in sizes
-    ]
-    current = {"prefix": "test clips: ", "font": {"size": 16}}
-    fig.update_layout(
-        sliders=[{"active": list(sizes).index(start), "steps": steps, "currentvalue": current, "pad": {"t": 45}}],
-        xaxis={"title": "accuracy with its 95 % interval (%)", "range": [20, 101]},
-        yaxis={"range": [len(scores) - 0.6, -0.7], "automargin": True},
-        showlegend=False,
-        height=420,
-    )
-    return fig
+def share_curves(
+    lines: Mapping[str, tuple[Sequence[float], Sequence[float]]], xlabel: str, ylabel: str = ""
+) -> tuple[Figure, Axes]:
+    """Several shares (0 to 1) over steps or epochs: name -> (steps, shares)."""
+    fig, ax = new_figure(3.0)
+    told = []
+    for i, (name, (steps, shares)) in enumerate(lines.items()):
+        ax.plot(steps, shares, label=name, color=(GREEN, BLUE, ORANGE, GREY)[i % 4], marker="os^D"[i % 4], markersize=4,
+                linestyle=("-", "--", ":", "-.")[i % 4])  # fmt: skip
+        told.append(f"{name} from {100 * shares[0]:.0f} to {100 * shares[-1]:.0f} %")
+    percent_axis(ax)
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    ax.legend()
+    return described(fig, ax, f"{ylabel.capitalize() or 'Shares'} by {xlabel}: {'; '.join(told)}.")
+
+
+def interval_curves(
+    curves: Mapping[str, Mapping[int, Interval]], xlabel: str, log: bool = False
+) -> tuple[Figure, Axes]:
+    """Accuracies with their intervals over layers or numbers of training clips: name -> x -> interval."""
+    fig, ax = new_figure(3.2)
+    told = []
+    for i, (name, curve) in enumerate(curves.items()):
+        x, scores, beside = np.array(list(curve), dtype=float), list(curve.values()), i - (len(curves) - 1) / 2
+        ax.errorbar(
+            x * 1.02**beside if log else x + 0.1 * beside,  # or the bars would hide each other
+            [score.value for score in scores], errors(scores), label=label(name), color=colour(name),
+            marker=APPROACH_MARKERS.get(name, "o"), linestyle=("-", "--", ":")[i % 3], capsize=3,
+        )  # fmt: skip
+        best = max(curve, key=lambda at: curve[at].value)
+        told.append(f"{label(name)} is best at {best} with {curve[best]}, and has {scores[0]} at {min(curve)}")
+    if log:
+        ax.set_xscale("log", base=2)
+    ticks = sorted({x for curve in curves.values() for x in curve})
+    ax.set_xticks(ticks, [str(x) for x in ticks])
+    ax.minorticks_off()
+    percent_axis(ax)
+    ax.legend()
+    ax.set(xlabel=xlabel, ylabel="accuracy")
+    return described(fig, ax, f"Accuracy by {xlabel}, with 95 % intervals: {'; '.join(told)}.")

@@ -1,4 +1,4 @@
-"""Figures, sound and interactive charts as a notebook, Colab and the book show them.
+"""Figures and sound as a notebook, Colab and the book show them.
 
 A figure becomes an HTML ``<img>`` that carries its alt text and its pixels. JupyterLab and myst-nb both drop
 the ``alt`` metadata of a plain ``image/png`` output, and only HTML reads the same in every front end.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import html
 import io
-import json
 import sys
 from collections.abc import Sequence
 
@@ -57,21 +56,13 @@ def _alt(fig: Figure, alt: str | None) -> str:
     return alt
 
 
-def img_html(fig: Figure, alt: str | None = None, style: str = "") -> str:
-    """The bare ``<img>`` of `fig`, no wider than its place, with its alt text."""
-    alt = html.escape(_alt(fig, alt))
-    width = round(fig.get_figwidth() * _PAGE_DPI)
-    return (
-        f'<img src="{_data_uri(*picture(fig))}" alt="{alt}" width="{width}" '
-        f'style="max-width:100%;height:auto{style}">'
-    )
-
-
 def image_html(fig: Figure | tuple, alt: str | None = None, caption: str | None = None) -> str:
     """An HTML ``<figure>`` with the picture, its alt text and an optional visible caption."""
     fig = fig[0] if isinstance(fig, tuple) else fig
     text = f'<figcaption style="{_CAPTION}">{html.escape(caption)}</figcaption>' if caption else ""
-    return f'<figure style="{_FIGURE}">{img_html(fig, alt)}{text}</figure>'
+    shown = f'alt="{html.escape(_alt(fig, alt))}" width="{round(fig.get_figwidth() * _PAGE_DPI)}"'
+    style = "max-width:100%;height:auto"
+    return f'<figure style="{_FIGURE}"><img src="{_data_uri(*picture(fig))}" {shown} style="{style}">{text}</figure>'
 
 
 def show(fig: Figure | tuple, alt: str | None = None, caption: str | None = None) -> None:
@@ -117,24 +108,3 @@ def listen_and_look(wave: np.ndarray, rate_hz: int, label: str, max_s: float = 5
     excerpt = np.asarray(wave)[: int(max_s * rate_hz)]
     picture = image_html(waveform_and_mel({label: excerpt}, rate_hz))
     return HTML(player_html(excerpt, rate_hz, label, max_s) + picture)
-
-
-def interactive(fig, name: str, alt: str) -> None:
-    """Display a plotly figure that also works in the offline book.
-
-    `name` is the fixed id of its element (the output must not differ from run to run); `alt`, one sentence that says
-    what the chart shows, stands below it.
-    """
-    # Colab serves no _static folder; the book does (publish/pages.py copies plotly.min.js from the plotly package).
-    source = "cdn" if "google.colab" in sys.modules else "../_static/plotly.min.js"
-    fig.update_layout(template="plotly_white", font_size=13, margin={"l": 60, "r": 20, "t": 40, "b": 50})
-    config = {"displaylogo": False, "responsive": True}
-    chart = fig.to_html(full_html=False, include_plotlyjs=source, div_id=name, config=config)
-    text = html.escape(alt)
-    caption = f'<figcaption style="{_CAPTION}">{text}</figcaption>'
-    bundle = {
-        "application/vnd.plotly.v1+json": json.loads(fig.to_json()) | {"config": config},
-        "text/html": f'<figure style="{_FIGURE}" aria-label="{text}">{chart}{caption}</figure>',
-        "text/plain": f"Figure: {alt}",
-    }
-    display(bundle, raw=True)

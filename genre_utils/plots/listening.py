@@ -1,7 +1,7 @@
-"""Listening pages in pure HTML: cards of mistakes with a moving playhead, and a guessing round.
+"""A guessing round in pure HTML.
 
-Both work in JupyterLab, in Colab and in the built book, ask no network and store nothing. Where scripts do
-not run, the sound, the pictures and the answers are there all the same.
+It works in JupyterLab, in Colab and in the built book, asks no network and stores nothing. Where scripts do
+not run, the sound and the answers are there all the same.
 """
 
 from __future__ import annotations
@@ -15,85 +15,9 @@ import pandas as pd
 from IPython.display import HTML
 
 from genre_utils.evaluation import wilson
-from genre_utils.plots.audio import scores_over_time
-from genre_utils.plots.display import img_html, player_html
+from genre_utils.plots.display import player_html
 from genre_utils.plots.style import label
 from genre_utils.profiles import GENRES
-
-#: Moves the line over the picture while the sound plays; a click on the picture goes to that moment.
-_PLAYHEAD = """
-document.querySelectorAll('.mistake-card:not([data-live])').forEach((card) => {
-  card.dataset.live = '';
-  const [audio, view] = ['audio', '.view'].map((part) => card.querySelector(part));
-  const head = document.createElement('span');
-  const [from, to, seconds] = ['from', 'to', 'seconds'].map((name) => Number(view.dataset[name]));
-  head.style.cssText = 'position:absolute;width:2px;background:#fff;box-shadow:0 0 0 1px #000;' +
-    `pointer-events:none;top:${view.dataset.top};height:${view.dataset.height}`;
-  view.style.cursor = 'crosshair';
-  const move = () => {
-    head.style.left = 100 * (from + (to - from) * Math.min(audio.currentTime / seconds, 1)) + '%';
-    if (!head.isConnected) view.append(head);
-    if (!audio.paused) requestAnimationFrame(move);
-  };
-  audio.addEventListener('play', move);
-  audio.addEventListener('seeked', move);
-  view.addEventListener('click', (event) => {
-    const box = view.getBoundingClientRect(), x = (event.clientX - box.left) / box.width;
-    audio.currentTime = seconds * Math.min(Math.max((x - from) / (to - from), 0), 1);
-  });
-});
-"""
-
-
-def _favourites(said: Mapping[str, np.ndarray], genres: Sequence[str], truth: str) -> str:
-    """A table, one row an approach: its three favourite genres with their scores, the labelled one in bold."""
-
-    def told(genre: str, score: float) -> str:
-        text = f"{html.escape(genre)} {score:.2f}"
-        return f"<b>{text}</b>" if genre == truth else text
-
-    rows = {}
-    for approach, scores in said.items():
-        best = np.argsort(-np.asarray(scores), kind="stable")[:3]
-        rows[html.escape(label(approach))] = [told(genres[j], scores[j]) for j in best]
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=["first", "second", "third"])
-    return f'<div style="overflow-x:auto;white-space:nowrap">{table.to_html(escape=False, border=0)}</div>'
-
-
-def mistake_card(
-    wave: np.ndarray, rate_hz: int, title: str, said: Mapping[str, np.ndarray], along: np.ndarray, times_s: np.ndarray,
-    genres: Sequence[str] = GENRES, truth: str = "", note: str = "",
-) -> HTML:  # fmt: skip
-    """One clip to hear, to see and to explain: player, mel-spectrogram, scores along time, favourite genres.
-
-    Parameters
-    ----------
-    wave : ndarray, shape (n,)
-        What is heard and seen, whole: a few seconds.
-    said : mapping of approach -> ndarray, shape (k,)
-        Class probabilities of the clip; the three highest of each approach are listed.
-    along, times_s : ndarray, shapes (m, k) and (m,)
-        Class probabilities of m windows along `wave`, by one model, and their middles in seconds.
-    truth, note : str
-        The labelled genre, set in bold; a line below, such as a known fault of the label.
-    """
-    fig, axes = scores_over_time(wave, rate_hz, along, times_s, genres, truth)
-    seconds = len(wave) / rate_hz
-    # Without the padding that the book's dark theme adds, the line meets the axes. Drawing the figure also
-    # lays it out: only then do the axes stand where they stay.
-    picture = img_html(fig, style=";padding:0")
-    place = axes[0].get_position()
-    height, top = place.y1 - axes[1].get_position().y0, 1 - place.y1
-    remark = f'<p style="margin:0.3em 0">{html.escape(note)}</p>' if note else ""
-    return HTML(
-        f'<section class="mistake-card" aria-label="{html.escape(title)}" style="margin:1em 0 2em">'
-        f"{player_html(wave, rate_hz, title, max_s=seconds + 1)}"
-        f'<div class="view" data-from="{place.x0:.4f}" data-to="{place.x1:.4f}" data-seconds="{seconds:.3f}" '
-        f'data-top="{top:.2%}" data-height="{height:.2%}" '
-        f'style="position:relative;width:fit-content;max-width:100%;line-height:0">{picture}</div>'
-        f"{_favourites(said, genres, truth)}{remark}<script>{_PLAYHEAD}</script></section>"
-    )
-
 
 #: Puts buttons beside each clip, says after a guess who was right, and fills the column "you" of the table.
 _GUESSING = """

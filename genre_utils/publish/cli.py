@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +20,7 @@ from genre_utils.errors import GenreError, RunError, WorkFailed
 from genre_utils.identity import identity, last_run
 from genre_utils.paths import absolute_places
 from genre_utils.publish import upkeep
-from genre_utils.publish.options import console, errors, run_options, say
+from genre_utils.publish.upkeep import console, errors, run_options, say
 
 app = typer.Typer(
     help="Run, build and use the replication book.",
@@ -60,41 +59,11 @@ def run(
             if seeds > 1:
                 console.print(f"[bold]seed {one.seed}[/bold]")
             folder = None if out is None else out if one == wanted else out / f"seed-{one.seed}"
-            with _progress(some) as watch:
-                made += book.run_chapters(one, some, out=folder, watch=watch, workers=workers)
+            made += book.run_chapters(one, some, out=folder, workers=workers)
             if records is not None:
                 book.copy_records(one, some, records)
     minutes, seconds = divmod(round(time.monotonic() - began), 60)
     say(f"{len(made)} chapters in {minutes} min {seconds:02d} s; executed notebooks: {made[-1].parent}")
-
-
-@contextmanager
-def _progress(chapters):
-    """One bar a chapter: cells done, and the section it is in. Plain lines where there is no terminal."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    bars = Progress(
-        TextColumn("{task.description:<24}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[section]}", markup=False),
-        console=console,
-        disable=not console.is_terminal,
-    )
-    tasks = {chapter.name: bars.add_task(chapter.name, section="", total=None, start=False) for chapter in chapters}
-    said = None
-
-    def watch(chapter, done: int, total: int, section: str) -> None:
-        nonlocal said
-        bars.start_task(tasks[chapter.name])
-        bars.update(tasks[chapter.name], completed=done, total=total, section=section)
-        if not console.is_terminal and said != (chapter.name, section):
-            said = chapter.name, section
-            say(f"{chapter.name}  {done:>3}/{total}  {section}")
-
-    with bars:
-        yield watch
 
 
 @app.command()

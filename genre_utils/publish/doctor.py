@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
+from genre_utils.cache import Cache
 from genre_utils.device import WRONG, bf16_error, cores, default_device, gpu_problem, precision_of
 from genre_utils.errors import GenreError
-from genre_utils.paths import cache_dir, home
+from genre_utils.paths import disk_access, home
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,7 @@ def _release(text: str) -> tuple[int, ...]:
 
 
 def check_python() -> Finding:
-    fine = (3, 10) <= sys.version_info[:2] < (3, 14)
-    remedy = "" if fine else "use Python 3.10 to 3.13, for example: make PYTHON=python3.11 book"
-    found = f"{platform.python_version()} on {platform.platform(terse=True)}"
-    return Finding("Python", found, "ok" if fine else "broken", remedy)
+    return Finding("Python", f"{platform.python_version()} on {platform.platform(terse=True)}")
 
 
 def check_torch() -> Iterator[Finding]:
@@ -71,8 +68,6 @@ def check_torch() -> Iterator[Finding]:
     elif torch.cuda.is_available():
         memory_gb = torch.cuda.get_device_properties(0).total_memory / 1e9
         yield Finding("Device", f"CUDA: {torch.cuda.get_device_name(0)}, {memory_gb:.0f} GB")
-    elif torch.backends.mps.is_available():
-        yield Finding("Device", "MPS (Apple GPU)")
     else:
         yield Finding("Device", f"CPU, {cores()} cores", "ok", "the profile gtzan needs a GPU: run it in Colab")
     arithmetic = precision_of()
@@ -86,16 +81,6 @@ def check_packages() -> Iterator[Finding]:
         found = _version(package)
         fine = found is not None and _release(found)[: len(needed)] == needed
         yield Finding(package, found or "not installed", "ok" if fine else "broken", "" if fine else remedy)
-    if not _version("nbval"):
-        yield Finding("nbval", "not installed", "note", "make setup (only `make test` needs it)")
-
-
-def check_chromium() -> Finding:
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found and shutil.which("chromedriver"):
-        return Finding("Chromium", found)
-    remedy = "only the browser tests need it: apt-get install chromium chromium-driver"
-    return Finding("Chromium", "not found" if not found else "no chromedriver", "note", remedy)
 
 
 def check_corpora() -> Iterator[Finding]:
@@ -131,8 +116,10 @@ def check_backbone() -> Finding:
 
 
 def check_disk() -> Iterator[Finding]:
+    cache = Cache().folder
     try:
-        cache = cache_dir()
+        with disk_access(f"create the folder {cache}"):
+            cache.mkdir(parents=True, exist_ok=True)
     except GenreError as error:
         yield Finding("Working folder", str(error), "broken", "set GENRE_UTILS_HOME to a folder you may write to")
         return
@@ -145,6 +132,6 @@ def check_disk() -> Iterator[Finding]:
 
 def examine() -> list[Finding]:
     """Every check, in the order of the report."""
-    checks = (check_python, check_torch, check_packages, check_chromium, check_corpora, check_backbone, check_disk)
+    checks = (check_python, check_torch, check_packages, check_corpora, check_backbone, check_disk)
     results = [check() for check in checks]
     return [found for result in results for found in ([result] if isinstance(result, Finding) else result)]

@@ -74,8 +74,8 @@ class Classical:
     the 57 statistics do."""
 
     def __init__(self, folder: Path, profile: Profile):
-        self.svm, self.rate_hz = load_svm(folder), profile.mel_rate_hz
-        self.levels = np.sort(self.svm.features[:, FEATURE_NAMES.index("rms_mean")])
+        (self.svm, self.features, self.clips), self.rate_hz = load_svm(folder), profile.mel_rate_hz
+        self.levels = np.sort(self.features[:, FEATURE_NAMES.index("rms_mean")])
         self.statistics, self.level = (lru_cache(maxsize=1)(asked) for asked in (self._statistics, self._level))
 
     def _statistics(self, hear: Callable[[int], np.ndarray]) -> np.ndarray:
@@ -93,7 +93,9 @@ class Classical:
         return self.svm.predict_proba(self.statistics(hear))
 
     def nearest(self, hear: Callable[[int], np.ndarray]) -> list[str]:
-        return self.svm.nearest(self.statistics(hear).mean(axis=0))
+        """Names of the three training clips whose standardised features are nearest."""
+        gaps = (self.features - self.statistics(hear).mean(axis=0)) / (self.features.std(axis=0) + 1e-9)
+        return [str(self.clips[i]) for i in np.argsort(np.square(gaps).sum(axis=1))[:3]]
 
     def note(self, hear: Callable[[int], np.ndarray]) -> str | None:
         """What to say of a level that had to be changed."""

@@ -13,7 +13,7 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -43,11 +43,6 @@ class Chapter:
     @property
     def name(self) -> str:
         return self.path.stem
-
-
-#: Called before each cell and once at the end, perhaps from several threads: chapter, cells done, cells in all, heading
-#: of the section.
-Watch = Callable[[Chapter, int, int, str], None]
 
 
 def book_root() -> Path:
@@ -139,30 +134,6 @@ def at_once() -> int:
     return 1 if default_device() == "cuda" else min(2, cores())
 
 
-def _engine():
-    """Register (once) and name the papermill engine that reports each cell as it starts."""
-    from papermill.engines import NBClientEngine, papermill_engines
-
-    name = "genre-utils"
-    if name in papermill_engines._engines:
-        return name
-
-    class WatchedEngine(NBClientEngine):
-        @classmethod
-        def execute_managed_notebook(cls, nb_man, kernel_name, *, on_cell, **kwargs):
-            start = nb_man.cell_start
-
-            def cell_start(cell, cell_index=None, **more):
-                on_cell(cell_index, nb_man.nb)
-                return start(cell, cell_index, **more)
-
-            nb_man.cell_start = cell_start
-            return super().execute_managed_notebook(nb_man, kernel_name, **kwargs)
-
-    papermill_engines.register(name, WatchedEngine)
-    return name
-
-
 def prepare(run: Identity, chapters: Iterable[Chapter], progress: bool = True) -> None:
     """Render or find the clips, and compute on all cores what `chapters` would compute of each of them one after another:
     mel-spectrograms, statistics and resampled waves. A chapter that is run by itself does the same when it needs it."""
@@ -181,17 +152,15 @@ def prepare(run: Identity, chapters: Iterable[Chapter], progress: bool = True) -
 
 
 def run_chapters(
-    run: Identity, chapters: list[Chapter], *, out: Path | None = None, watch: Watch | None = None, workers: int = 1
+    run: Identity, chapters: list[Chapter], *, out: Path | None = None, workers: int = 1
 ) -> list[Path]:
-    """Execute `chapters`, each with the parameters of `run` that it knows.
+    """Execute `chapters`, each with the parameters of `run` that it knows, and show a bar for each: cells done.
 
     Parameters
     ----------
     out : Path, optional
         Folder of the executed notebooks; ``build/chapters/<run>`` if None. A notebook arrives there only
         when all of its cells have run, so that a failure never replaces a good page.
-    watch : callable, optional
-        Told of each cell as it starts (see :data:`Watch`).
     workers : int
         How many chapters may run side by side (see :data:`STAGES`); they share the cores. With more than one the
         clips are made ready first (:func:`prepare`).
@@ -216,7 +185,7 @@ def run_chapters(
             if stop.is_set():
                 return
             try:
-                made[chapter.number] = _run_one(chapter, run, out, watch)
+                made[chapter.number] = _run_one(chapter, run, out)
             except BaseException:
                 stop.set()
                 raise
@@ -274,50 +243,37 @@ def _kill_children() -> None:
             child.kill()
 
 
-def _run_one(chapter: Chapter, run: Identity, out: Path, watch: Watch | None) -> Path:
+def _run_one(chapter: Chapter, run: Identity, out: Path) -> Path:
     import papermill as pm
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
     unfinished = out / "unfinished" / chapter.path.name
-    current: dict = {}
-
-    def on_cell(index, nb):
-        section = sections(nb.cells[: index + 1])[-1]
-        # Cells are counted as the reader sees them in the source: without the one papermill injects.
-        injected = sum("injected-parameters" in c.metadata.get("tags", []) for c in nb.cells[:index])
-        current.update(number=index + 1 - injected, section=section, source=nb.cells[index].source)
-        if watch:
-            watch(chapter, index, len(nb.cells), section)
-
+    unfinished.unlink(missing_ok=True)
     parameters = run.parameters(_known_parameters(chapter.path))
     try:
         nb = pm.execute_notebook(
             str(chapter.path.resolve()),
             str(unfinished),
             parameters=parameters,
-            engine_name=_engine(),
             kernel_name="python3",
             # Not papermill's `cwd`: that changes the folder of this whole process, the chapter beside this one included.
             resources={"metadata": {"path": str(chapter.path.resolve().parent)}},
-            progress_bar=False,
+            progress_bar={"desc": f"{chapter.name:<24}", "mininterval": 0.1 if sys.stderr.isatty() else 20},
             extra_arguments=["--log-level=ERROR"],
-            on_cell=on_cell,
         )
     except PapermillExecutionError as error:
-        raise WorkFailed(_failure(chapter, current, f"{error.ename}: {error.evalue}", unfinished)) from error
+        raise WorkFailed(_failure(chapter, f"{error.ename}: {error.evalue}", unfinished)) from error
     except (DeadKernelError, CellTimeoutError) as error:
         what = "the kernel died (out of memory, most often: close other programs, or choose a smaller profile)"
-        raise WorkFailed(_failure(chapter, current, what, unfinished)) from error
+        raise WorkFailed(_failure(chapter, what, unfinished)) from error
     except RuntimeError as error:
-        if current:
+        if _begun(unfinished):
             raise
         hint = "does `python -m ipykernel --version` answer? If not: make setup"
         raise WorkFailed(f"chapters/{chapter.path.name} did not start: {error} ({hint})") from error
     nb.metadata[RUN_KEY] = {"run": run.name(), "parameters": parameters, "about": run.about, "machine": machine()}
     nbformat.write(nb, unfinished)
-    if watch:
-        watch(chapter, len(nb.cells), len(nb.cells), "finished")
     return Path(shutil.move(unfinished, out / chapter.path.name))
 
 
@@ -327,12 +283,23 @@ def _known_parameters(path: Path) -> list[str]:
     return [line.targets[0].id for cell in cells for line in ast.parse(cell.source).body if isinstance(line, ast.Assign)]
 
 
-def _failure(chapter: Chapter, cell: dict, what: str, kept: Path) -> str:
-    if not cell:
+def _begun(notebook: Path) -> list:
+    """The cells of an executed notebook up to the last that began, without those that papermill put in."""
+    own, inserted = [], {"injected-parameters", "papermill-error-cell-tag"}
+    if notebook.is_file():
+        cells = nbformat.read(notebook, as_version=4).cells
+        own = [cell for cell in cells if not inserted & set(cell.metadata.get("tags", []))]
+    while own and not own[-1].metadata.get("papermill", {}).get("start_time"):
+        own.pop()
+    return own
+
+
+def _failure(chapter: Chapter, what: str, kept: Path) -> str:
+    if not (begun := _begun(kept)):
         return f"chapters/{chapter.path.name} did not start: {what}"
-    first_line = next((line for line in cell["source"].splitlines() if line.strip()), "")
+    first_line = next((line for line in begun[-1].source.splitlines() if line.strip()), "")
     return (
-        f"chapters/{chapter.path.name} failed in cell {cell['number']} (section: {cell['section'] or 'start'})\n"
+        f"chapters/{chapter.path.name} failed in cell {len(begun)} (section: {sections(begun)[-1] or 'start'})\n"
         f"    {first_line}\n{what}\n"
         f"The notebook as far as it ran is kept at {kept}"
     )

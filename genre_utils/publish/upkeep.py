@@ -1,17 +1,64 @@
-"""Commands for those who keep the book: corpora, experiments, records, tables and the ledger."""
+"""Commands for those who keep the book, and what all commands share: their options, and where they print."""
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 from rich.markdown import Markdown
 
 from genre_utils.errors import RunError
 from genre_utils.identity import OPTIONS, check_seed, identity
-from genre_utils.publish.options import RUN, console, run_options, say
+from genre_utils.profiles import GTZAN_SPLITS, PROFILES, SPLITS
+
+console = Console()
+errors = Console(stderr=True)
+
+
+def say(text: object, **style) -> None:
+    """Print `text` as it is, in long lines."""
+    console.print(str(text), markup=False, highlight=False, soft_wrap=True, **style)
+
+
+#: Option -> what ``--help`` says of it.
+RUN = {
+    "profile": "One of: " + ", ".join(PROFILES) + ".",
+    "seed": "Seed of the training (the split keeps its own).",
+    "split": f"Instead of the profile's: {', '.join(SPLITS)}; of all of GTZAN also {', '.join(GTZAN_SPLITS)}.",
+    "backbone": "Instead of the profile's: shipped, a folder, a fairseq .pt, or a Hub name (owner/name or "
+    "owner/name@revision).",
+    "protocol": "How chapters 4 and 5 train: corrected (the book's way), original (the study's), or some of the "
+    "study's choices alone, as in rate,batch.",
+    "genres": 'Some of the ten, as in "blues,jazz,rock"; all if empty.',
+}
+
+
+def run_options(*names: str, **defaults: str) -> Callable[[Callable], Callable]:
+    """Give a command the options `names`, all of them if none is named, in place of its first parameter: that gets
+    those with a value as a dictionary, which is what :func:`genre_utils.identity.identity` takes."""
+    options = []
+    for name in names or RUN:
+        annotation, default = Annotated[str, typer.Option(help=RUN[name])], defaults.get(name, "")
+        options.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation))
+
+    def decorated(command: Callable) -> Callable:
+        @functools.wraps(command)
+        def with_options(**values):
+            run = {option.name: values.pop(option.name) for option in options}
+            return command({name: value for name, value in run.items() if value}, **values)
+
+        own = inspect.signature(command, eval_str=True)
+        with_options.__signature__ = own.replace(parameters=[*options, *list(own.parameters.values())[1:]])
+        return with_options
+
+    return decorated
+
 
 app = typer.Typer()
 fetch = typer.Typer(help="Get a corpus of real music.", no_args_is_help=True)
@@ -41,10 +88,6 @@ def pretrain(
     out: Annotated[Path | None, typer.Option(help="Folder of the run (default: build/pretrain).")] = None,
     steps: Annotated[int, typer.Option(min=1)] = 10_000,
     clips: Annotated[int, typer.Option(min=101, help="Clips of 10 s to render; 96 of them are held out.")] = 3200,
-    batch_size: Annotated[int, typer.Option(min=1)] = 12,
-    window_s: Annotated[float, typer.Option(help="Seconds of each excerpt.")] = 2.0,
-    learning_rate: Annotated[float, typer.Option()] = 1e-3,
-    cross_clip: Annotated[float, typer.Option(min=0, max=1, help="Share of distractors from other clips.")] = 0.5,
     mel_weight: Annotated[float, typer.Option(min=0, help="Weight of naming each frame's log-mel bands.")] = 2.0,
     clip_weight: Annotated[float, typer.Option(min=0, help="Weight of finding the clip's other excerpt.")] = 1.0,
     seed: Annotated[str, typer.Option(help=RUN["seed"])] = "0",
@@ -52,24 +95,21 @@ def pretrain(
     ship: Annotated[bool, typer.Option(help="Put the result into the package, as its backbone.")] = False,
 ) -> None:
     """Pre-train the small wav2vec 2.0 on rendered music; goes on where it was interrupted."""
-    from genre_utils.corpora.synthetic.unlabelled import render_unlabelled
     from genre_utils.device import default_device
     from genre_utils.experiments import pretraining as made
-    from genre_utils.models.contrastive import Objective
+    from genre_utils.models.pretraining import Objective
     from genre_utils.models.pretraining import pretrain as train
     from genre_utils.paths import home
 
     number, folder = check_seed(seed), out or home() / "build" / "pretrain"
-    waves = render_unlabelled(clips, progress=console.is_terminal)
+    waves = made.render_unlabelled(clips, progress=console.is_terminal)
     train(
         waves[96:],
         folder,
         val_waves=waves[:96],
         steps=steps,
-        batch_size=batch_size,
-        window_s=window_s,
-        learning_rate=learning_rate,
-        objective=Objective(cross_clip=cross_clip, mel_weight=mel_weight, clip_weight=clip_weight),
+        window_s=2.0,
+        objective=Objective(mel_weight=mel_weight, clip_weight=clip_weight),
         probe=made.genre_probe() if probe else None,
         seed=number,
         device=default_device(),

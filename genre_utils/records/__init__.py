@@ -4,12 +4,8 @@ A :class:`RunCard` keeps a run's prediction on every test clip; an :class:`Exper
 draw, which clips came out right. Neither keeps a figure that follows from the rest: accuracies and intervals are
 computed when they are read, by :mod:`genre_utils.evaluation`.
 """
+# ruff: noqa: F401 (what other wings call)
 
 from genre_utils.records.base import CorpusInfo, plain
 from genre_utils.records.experiments import CNN, LOG_MEL, RANDOM, SVM, Experiment, Trial
 from genre_utils.records.runs import RECORD, TITLES, Bundle, RunCard, own_cards, read_cards, recorded_cards
-
-__all__ = [
-    "CNN", "LOG_MEL", "RANDOM", "RECORD", "SVM", "TITLES", "Bundle", "CorpusInfo", "Experiment", "RunCard", "Trial",
-    "own_cards", "plain", "read_cards", "recorded_cards",
-]  # fmt: skip

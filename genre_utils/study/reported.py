@@ -15,7 +15,7 @@ from genre_utils.errors import RunError
 from genre_utils.evaluation import Interval
 from genre_utils.paths import package_data
 from genre_utils.profiles import GENRES
-from genre_utils.records import TITLES, Experiment
+from genre_utils.records import Experiment
 
 APPROACHES = ("cnn", "head-only", "full")
 #: The approaches whose predictions the study stored, clip by clip.
@@ -70,16 +70,6 @@ def per_genre(approach: str) -> pd.DataFrame:
     t = totals(approach).rename_axis("genre").reset_index()
     scores = t.assign(precision=t.right / t.named, recall=t.right / t.support, f1=2 * t.right / (t.named + t.support))
     return scores[["genre", "precision", "recall", "f1", "support"]]
-
-
-def reported_table() -> pd.DataFrame:
-    """One row an approach: accuracy with its interval, macro F1, test clips, and on which split."""
-    rows = []
-    for name in APPROACHES:
-        score, macro_f1 = accuracy(name), reported(name)["macro_f1"]
-        test_set = "CNN split" if name == "cnn" else "wav2vec split"
-        rows.append((name, TITLES[name], score.value, score.low, score.high, macro_f1, score.n, test_set))
-    return pd.DataFrame(rows, columns=["approach", "title", "accuracy", "low", "high", "macro_f1", "n", "test set"])
 
 
 def paired_test() -> dict[str, float]:
