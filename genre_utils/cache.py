@@ -83,7 +83,7 @@ class Rows:
     read : sequence of callables
         Each gives one array, or a memory map of it.
     shape : tuple of int
-        Of one array.
+        Of one array, as it is seen from here.
     scale : float, optional
         Factor that turns what was stored into float32.
     """
@@ -102,9 +102,9 @@ class Rows:
             which, cut = slice(None), [..., *cut]
         read = self._read[which]
         if not isinstance(read, np.ndarray):
-            return read()[tuple(cut)] * self._scale
+            return read().reshape(self.shape[1:])[tuple(cut)] * self._scale
         if cut:
-            return np.stack([one()[tuple(cut)] * self._scale for one in read])
+            return np.stack([Rows([one], self.shape[1:], self._scale)[(0, *cut)] for one in read])
         return rows(read, self.shape[1:], self._scale)
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:

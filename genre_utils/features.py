@@ -194,11 +194,7 @@ def mels(corpus: Corpus, ids: Iterable[str], profile: Profile, *, progress: bool
     ids, settings = list(ids), MelSettings(profile.mel_rate_hz)
     kept = _over_clips("mel", _mel, corpus, ids, settings.rate_hz, profile.clip_s, progress, asdict(settings))
     shape = 1, settings.n_mels, settings.frames(round(profile.clip_s * settings.rate_hz))
-    return rows([partial(_reshaped, read, shape) for read in kept], shape)
-
-
-def _reshaped(read: Callable[[], np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
-    return read().reshape(shape)
+    return rows(kept, shape)
 
 
 def band_moments(mels: np.ndarray | Rows) -> np.ndarray:

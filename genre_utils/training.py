@@ -162,17 +162,13 @@ class _Trainer(Trainer):
 @contextmanager
 def _quiet() -> Iterator[None]:
     """No log lines, bars or advice of the libraries in a notebook's output while training."""
-    loggers = [logging.getLogger(name) for name in ("accelerate", "torch.utils.data")]
-    levels = [logger.level for logger in loggers]
     with quiet_library(), warnings.catch_warnings():
         warnings.simplefilter("ignore", category=UserWarning)
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
+        logging.disable(logging.WARNING)
         try:
             yield
         finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
+            logging.disable(logging.NOTSET)
 
 
 def _hash_array(digest, array: np.ndarray) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from genre_utils.device import precision_of
 from genre_utils.errors import GenreError
@@ -87,41 +86,28 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 @torch.no_grad()
-def predict_windows(
-    model: nn.Module, inputs: np.ndarray, window: int | None = None, batch_size: int = 32, *, precision: str = "auto",
-    progress: bool = False,
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Class probabilities of every window, (m, n_genres), and the clip each window belongs to, (m,)."""
-    windows = WindowSet(inputs, np.zeros(len(inputs)), window)
-    device = next(model.parameters()).device
-    precision = precision_of(device, model) if precision == "auto" else precision
-    kind = torch.float16 if precision == "fp16" else torch.bfloat16
-    was_training, rows = model.training, []
-    model.eval()
-    for batch in tqdm(
-        torch.utils.data.DataLoader(windows, batch_size), desc="scoring", leave=False, disable=not progress
-    ):
-        with torch.autocast(device.type, kind, enabled=precision != "fp32"):
-            rows.append(model(batch["input_values"].to(device))["logits"].float().cpu().numpy())
-    model.train(was_training)
-    return softmax(np.concatenate(rows)), windows.clip_index
-
-
 def predict_clips(
-    model: nn.Module, inputs: np.ndarray, window: int | None = None, batch_size: int = 32, *, precision: str = "auto",
-    progress: bool = False,
-) -> np.ndarray:  # fmt: skip
+    model: nn.Module, inputs: np.ndarray, window: int | None = None, batch_size: int = 32, *, precision: str = "auto"
+) -> np.ndarray:
     """Class probabilities of every clip, float (n, n_genres): the mean over its evenly spaced windows.
 
     Parameters
     ----------
     model : nn.Module
         Returns a dict with ``logits``.
-    inputs : float array (n, ..., time)
+    inputs : float array or Rows (n, ..., time)
     window : int or None
         In frames or samples, as in training.
     precision : {"auto", "fp32", "bf16", "fp16"}
     """
-    return mean_over_windows(
-        *predict_windows(model, inputs, window, batch_size, precision=precision, progress=progress)
-    )
+    windows = WindowSet(inputs, np.zeros(len(inputs)), window)
+    device = next(model.parameters()).device
+    precision = precision_of(device, model) if precision == "auto" else precision
+    kind = torch.float16 if precision == "fp16" else torch.bfloat16
+    was_training, rows = model.training, []
+    model.eval()
+    for batch in torch.utils.data.DataLoader(windows, batch_size):
+        with torch.autocast(device.type, kind, enabled=precision != "fp32"):
+            rows.append(model(batch["input_values"].to(device))["logits"].float().cpu().numpy())
+    model.train(was_training)
+    return mean_over_windows(softmax(np.concatenate(rows)), windows.clip_index)

@@ -427,7 +427,7 @@ def test_a_warning_fails_the_build_and_keeps_the_former_pages(checkout, call):
 def test_doctor_reports_every_part_and_a_remedy_for_each_problem(checkout):
     findings = doctor.examine()
     named = {f.what for f in findings}
-    parts = {"Python", "torch / torchaudio", "Device", "Arithmetic", "jupyter-book", "Shipped backbone", "Free disk"}
+    parts = {"Python", "torch / torchaudio", "Device", "Arithmetic", "Shipped backbone", "Free disk"}
     assert parts <= named
     assert all(f.remedy for f in findings if f.level != "ok")
     result = CliRunner().invoke(cli.app, ["doctor"])
@@ -436,10 +436,16 @@ def test_doctor_reports_every_part_and_a_remedy_for_each_problem(checkout):
 
 
 def test_doctor_exits_1_when_something_essential_is_broken(checkout, monkeypatch):
-    monkeypatch.setattr(doctor, "_version", lambda package: "2.1.0" if package == "jupyter-book" else "1.0")
-    (finding,) = (f for f in doctor.examine() if f.what == "jupyter-book")
-    assert finding.level == "broken" and "jupyter-book<2" in finding.remedy
+    monkeypatch.setitem(sys.modules, "torchaudio", None)  # as when it was built for another torch
+    (finding,) = (f for f in doctor.examine() if f.what == "torch and torchaudio")
+    assert finding.level == "broken" and "torchaudio" in finding.found and finding.remedy == "make setup"
     assert CliRunner().invoke(cli.app, ["doctor"]).exit_code == 1
+
+
+def test_doctor_names_versions_that_do_not_match(checkout, monkeypatch):
+    monkeypatch.setattr("torchaudio.__version__", "2.1.0+cpu")
+    (finding,) = (f for f in doctor.examine() if f.what == "torch / torchaudio")
+    assert finding.level == "note" and "2.1.0+cpu" in finding.found and "in one command" in finding.remedy
 
 
 # --- The ledger --------------------------------------------------------------------------------------------

@@ -15,76 +15,10 @@ import pandas as pd
 from IPython.display import HTML
 
 from genre_utils.evaluation import wilson
+from genre_utils.paths import package_data
 from genre_utils.plots.display import player_html
 from genre_utils.plots.style import label
 from genre_utils.profiles import GENRES
-
-#: Puts buttons beside each clip, says after a guess who was right, and fills the column "you" of the table.
-_GUESSING = """
-document.querySelectorAll('.guessing-round:not([data-live])').forEach((round) => {
-  round.dataset.live = '';
-  const {genres, truth, said, wilson} = JSON.parse(round.dataset.answers);
-  const status = round.querySelector('[role=status]'), n = truth.length, models = Object.keys(said);
-  const mine = [...round.querySelectorAll('tr')].map((row, i) => {
-    const cell = row.insertBefore(document.createElement(i ? 'td' : 'th'), row.children[2]);
-    cell.textContent = i ? '–' : 'you';
-    if (!i) cell.scope = 'col';
-    return cell;
-  }).slice(1);
-  let guessed = 0, right = 0;
-  const marked = (genre, i) => `${genre}\\u00a0${genre === truth[i] ? '✓' : '✗'}`;
-  const score = (name) => said[name].filter((genre, i) => genre === truth[i]).length;
-  const finish = () => {
-    const [low, high] = wilson[right];
-    mine[n].textContent = `${right} of ${n}`;
-    mine[n + 1].textContent = `${low} to ${high} %`;
-    const others = models.map((name) => `${name} ${score(name)}`).join(', ');
-    status.textContent = `You named ${right} of ${n}; ${others}. ` +
-      `Your 95 % interval reaches from ${low} to ${high} %: ${high - low} points. ` +
-      'Half that width would take about four times as many clips.';
-    round.querySelector('details').open = true;
-  };
-  round.querySelectorAll('li').forEach((clip, i) => {
-    const choices = document.createElement('div'), verdict = document.createElement('p');
-    choices.setAttribute('role', 'group');
-    choices.setAttribute('aria-label', `Your guess for clip ${i + 1}`);
-    verdict.tabIndex = -1;
-    const guess = (genre) => {
-      const hit = genre === truth[i];
-      guessed += 1;
-      right += hit;
-      mine[i].textContent = marked(genre, i);
-      verdict.textContent = `You said ${genre}: ${hit ? 'right' : `wrong, it is labelled ${truth[i]}`}. ` +
-        models.map((name) => `${name}: ${marked(said[name][i], i)}`).join(', ');
-      choices.replaceWith(verdict);
-      verdict.focus({preventScroll: true});
-      if (guessed === n) finish();
-      else status.textContent = `${guessed} of ${n} clips guessed, ${right} right.`;
-    };
-    genres.forEach((genre) => {
-      const button = document.createElement('button');
-      button.type = 'button';
-      button.textContent = genre;
-      button.addEventListener('click', () => guess(genre));
-      choices.append(button);
-    });
-    clip.append(choices);
-  });
-});
-"""
-
-_ROUND_STYLE = """
-.guessing-round ol { display: grid; gap: 1em 1.5em; list-style: none; margin: 0.5em 0; padding: 0.2em;
-  grid-template-columns: repeat(auto-fill, minmax(min(100%, 17em), 1fr)); }
-.guessing-round li { margin: 0; }
-.guessing-round li p { margin: 0.3em 0; }
-.guessing-round button { background: transparent; border: 1px solid currentColor; border-radius: 0.3em;
-  color: inherit; cursor: pointer; font: inherit; margin: 0 0.35em 0.35em 0; padding: 0.25em 0.6em; }
-.guessing-round button:is(:hover, :focus-visible) { background: #0072b2; color: #fff; }
-.guessing-round details { overflow-x: auto; }
-.guessing-round table { font-size: 0.9em; }
-.guessing-round :is(td, th) { padding: 0.2em 0.4em; text-align: left; white-space: nowrap; }
-"""
 
 
 def _interval(right: int, n: int) -> list[int]:
@@ -132,10 +66,11 @@ def guessing_round(
     data = {"genres": list(genres), "truth": list(truth), "said": said, "wilson": table}
     players = [player_html(wave, rate_hz, f"Clip {i}", max_s) for i, (wave, rate_hz) in enumerate(clips, 1)]
     items = "".join(f"<li>{one}</li>" for one in players)
+    style, script = (package_data(f"guessing.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
     return HTML(
         f'<section class="guessing-round" aria-label="Guess the genre of {len(clips)} clips" '
-        f'data-answers="{html.escape(json.dumps(data, ensure_ascii=False))}"><style>{_ROUND_STYLE}</style>'
+        f'data-answers="{html.escape(json.dumps(data, ensure_ascii=False))}"><style>{style}</style>'
         f'<ol>{items}</ol><p role="status" style="font-weight:600"></p>'
         "<details><summary>The answers (open them after your last guess)</summary>"
-        f"{_answers(truth, said)}</details><script>{_GUESSING}</script></section>"
+        f"{_answers(truth, said)}</details><script>{script}</script></section>"
     )

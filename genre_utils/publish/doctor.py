@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 
 from genre_utils.cache import Cache
 from genre_utils.device import WRONG, bf16_error, cores, default_device, gpu_problem, precision_of
@@ -26,27 +25,6 @@ class Finding:
     remedy: str = ""
 
 
-#: Package -> how its version must begin, and what to do where it does not.
-PACKAGES: dict[str, tuple[tuple[int, ...], str]] = {
-    "transformers": ((5,), "make setup (this book needs transformers 5)"),
-    "librosa": ((0, 11), "make setup"),
-    "papermill": ((2,), "make setup"),
-    "tinysoundfont": ((), "pip install --no-deps tinysoundfont (renders the synthetic corpus)"),
-    "jupyter-book": ((1,), "pip install 'jupyter-book<2' (version 2 builds nothing here)"),
-}
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _release(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split("+")[0].split(".")[:2])
-
-
 def check_python() -> Finding:
     return Finding("Python", f"{platform.python_version()} on {platform.platform(terse=True)}")
 
@@ -54,14 +32,14 @@ def check_python() -> Finding:
 def check_torch() -> Iterator[Finding]:
     try:
         import torch
-        import torchaudio  # noqa: F401  (importing it is the check)
+        import torchaudio
     except (ImportError, OSError, RuntimeError) as error:
         yield Finding("torch and torchaudio", f"cannot be imported: {error}", "broken", "make setup")
         return
-    torch_is, audio_is = _version("torch"), _version("torchaudio")
-    same = _release(torch_is) == _release(audio_is)
+    found = torch.__version__, torchaudio.__version__
+    same = len({version.split("+")[0].rpartition(".")[0] for version in found}) == 1
     remedy = "" if same else "install both in one command: pip install torch==2.11.* torchaudio==2.11.*"
-    yield Finding("torch / torchaudio", f"{torch_is} / {audio_is}", "ok" if same else "note", remedy)
+    yield Finding("torch / torchaudio", " / ".join(found), "ok" if same else "note", remedy)
     if gpu_problem():
         remedy = "the CPU is used; install a build of torch for this card (pytorch.org/get-started), or free it"
         yield Finding("Device", gpu_problem(), "note", remedy)
@@ -74,13 +52,6 @@ def check_torch() -> Iterator[Finding]:
     wrong = default_device() == "cpu" and arithmetic == "bf16" and bf16_error() > WRONG
     remedy = "grouped convolutions come out wrong in it here: models that have them compute in float32" if wrong else ""
     yield Finding("Arithmetic", arithmetic, "note" if wrong else "ok", remedy)
-
-
-def check_packages() -> Iterator[Finding]:
-    for package, (needed, remedy) in PACKAGES.items():
-        found = _version(package)
-        fine = found is not None and _release(found)[: len(needed)] == needed
-        yield Finding(package, found or "not installed", "ok" if fine else "broken", "" if fine else remedy)
 
 
 def check_corpora() -> Iterator[Finding]:
@@ -132,6 +103,6 @@ def check_disk() -> Iterator[Finding]:
 
 def examine() -> list[Finding]:
     """Every check, in the order of the report."""
-    checks = (check_python, check_torch, check_packages, check_corpora, check_backbone, check_disk)
+    checks = (check_python, check_torch, check_corpora, check_backbone, check_disk)
     results = [check() for check in checks]
     return [found for result in results for found in ([result] if isinstance(result, Finding) else result)]
