@@ -97,6 +97,7 @@ def test_several_seeds_train_again_and_the_first_comes_last(checkout, call):
     made = {folder.name: len(list(folder.glob("*.ipynb"))) for folder in (checkout / "build" / "chapters").iterdir()}
     assert made == {"mini+seed-3": 6, "mini+seed-4": 3, "mini+seed-5": 3}
     assert code == 0 and "12 chapters" in out and "seed 4" in out
+    assert out.count(" cells in ") == 12, "where no bar is shown, a line for each chapter"
     assert last_run() == identity(seed=3), "chapter 6 and predict go on with the first seed"
 
 

@@ -154,7 +154,7 @@ def prepare(run: Identity, chapters: Iterable[Chapter], progress: bool = True) -
 def run_chapters(
     run: Identity, chapters: list[Chapter], *, out: Path | None = None, workers: int = 1
 ) -> list[Path]:
-    """Execute `chapters`, each with the parameters of `run` that it knows, and show a bar for each: cells done.
+    """Execute `chapters`, each with the parameters of `run` that it knows, and show how far each has come.
 
     Parameters
     ----------
@@ -250,7 +250,7 @@ def _run_one(chapter: Chapter, run: Identity, out: Path) -> Path:
 
     unfinished = out / "unfinished" / chapter.path.name
     unfinished.unlink(missing_ok=True)
-    parameters = run.parameters(_known_parameters(chapter.path))
+    parameters, bar = run.parameters(_known_parameters(chapter.path)), sys.stderr.isatty() and {"desc": f"{chapter.name:<24}"}
     try:
         nb = pm.execute_notebook(
             str(chapter.path.resolve()),
@@ -259,7 +259,7 @@ def _run_one(chapter: Chapter, run: Identity, out: Path) -> Path:
             kernel_name="python3",
             # Not papermill's `cwd`: that changes the folder of this whole process, the chapter beside this one included.
             resources={"metadata": {"path": str(chapter.path.resolve().parent)}},
-            progress_bar={"desc": f"{chapter.name:<24}", "mininterval": 0.1 if sys.stderr.isatty() else 20},
+            progress_bar=bar,
             extra_arguments=["--log-level=ERROR"],
         )
     except PapermillExecutionError as error:
@@ -274,6 +274,8 @@ def _run_one(chapter: Chapter, run: Identity, out: Path) -> Path:
         raise WorkFailed(f"chapters/{chapter.path.name} did not start: {error} ({hint})") from error
     nb.metadata[RUN_KEY] = {"run": run.name(), "parameters": parameters, "about": run.about, "machine": machine()}
     nbformat.write(nb, unfinished)
+    if not bar:
+        print(f"{chapter.name}: {len(nb.cells)} cells in {nb.metadata.papermill.duration:.0f} s", flush=True)
     return Path(shutil.move(unfinished, out / chapter.path.name))
 
 
