@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from real_chapters import tiny_backbone
 from sklearn.neighbors import KNeighborsClassifier
 from tiny_wav2vec import TINY
 
@@ -212,10 +213,11 @@ def test_transfer_tests_every_clip_once_a_seed(tiny_world, backbone):
     assert "artist-grouped 3-fold" in found.provenance[""] and "seeds 0 to 1" in found.provenance[""]
 
 
-def test_contestants_are_named_by_whoever_asks():
-    found = material.contestants(["ours=shipped", "none=random"])
-    assert list(found) == ["ours", "none"]
-    assert found["ours"].fingerprint == load_backbone("shipped").fingerprint != found["none"].fingerprint
+def test_contestants_are_named_by_whoever_asks(tmp_path):
+    tiny_backbone(tmp_path)
+    found = material.contestants(["ours=shipped", f"tiny={tmp_path}"])
+    assert list(found) == ["ours", "tiny"]
+    assert found["ours"].fingerprint == load_backbone("shipped").fingerprint != found["tiny"].fingerprint
 
 
 def test_genre_can_be_read_from_the_shipped_backbone_and_better_than_from_random_weights():

@@ -166,7 +166,7 @@ def test_a_stored_svm_predicts_as_the_fitted_one(tmp_path):
     features, heard = rng.normal(size=(60, 57)) + labels[:, None], rng.normal(size=(5, 57)) + 3
     save_svm(tmp_path, features, labels, [f"clip {i}" for i in range(60)], C=5.0, gamma=0.01)
     expected = probabilities(rbf_svm(5.0, 0.01), features, labels, heard)
-    np.testing.assert_allclose(load_svm(tmp_path).predict_proba(heard), expected)
+    np.testing.assert_allclose(load_svm(tmp_path)[0].predict_proba(heard), expected)
 
 
 def test_a_damaged_svm_is_refused(tmp_path):

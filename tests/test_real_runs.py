@@ -75,14 +75,14 @@ def test_two_runs_at_once_killed_and_resumed_end_as_undisturbed_ones(command, tm
     beside, alone = tmp_path / "beside", tmp_path / "alone"
     finish(command(*words[0], "--seeds", "2", runs=alone))  # one after the other
 
-    both = [command(*said, runs=beside) for said in words]
-    until, halfway = time.monotonic() + 300, set()
-    while len(halfway) < 2 and time.monotonic() < until and any(one.poll() is None for one in both):
-        halfway = {path.parents[2].name for path in beside.glob("*/full/checkpoints/checkpoint-*")}
-        time.sleep(0.05)
-    for process in both:
-        kill(process)
-    assert halfway == {run.name() for run in runs}, "both were to be killed in the middle of their training"
+    both = {run.name(): command(*said, runs=beside) for run, said in zip(runs, words, strict=True)}
+    until, killed = time.monotonic() + 300, set()
+    while len(killed) < 2 and time.monotonic() < until and any(one.poll() is None for one in both.values()):
+        for name in {path.parents[2].name for path in beside.glob("*/full/checkpoints/checkpoint-*")} - killed:
+            kill(both[name])
+            killed.add(name)
+        time.sleep(0.02)
+    assert killed == set(both), "both were to be killed in the middle of their training"
     assert not list(beside.glob("*/full/record.json"))
 
     for process in [command(*said, runs=beside) for said in words]:
