@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 from tiny_wav2vec import TINY
-from transformers import Wav2Vec2ForPreTraining
+from transformers import Wav2Vec2ForPreTraining, Wav2Vec2Model
 
 from genre_utils.errors import CheckpointError, GenreError
 from genre_utils.models.cnn import GenreCNN
@@ -84,6 +84,14 @@ def test_backbone_states_have_a_layer_more_than_blocks_and_50_frames_a_second():
     assert len(states) == backbone.num_layers + 1
     assert {tuple(s.shape) for s in states} == {(2, 49, backbone.hidden_size)}
     assert backbone.num_frames(16_000) == 49 and backbone.rate_hz == 16_000
+
+
+def test_no_state_is_missing_in_training_of_a_backbone_that_leaves_out_blocks_at_random():
+    """The base models of the library do, one block in ten: a training then failed at some step."""
+    model = Wav2Vec2Model(small_config(**TINY, layerdrop=1.0))
+    net = GenreWav2Vec(Backbone(model, "dropping"), 3).train()
+    assert len(net.backbone.hidden_states(torch.randn(2, 8_000))) == net.backbone.num_layers + 1
+    net(torch.randn(2, 8_000), torch.tensor([0, 1]))["loss"].backward()
 
 
 def test_backbone_states_do_not_depend_on_loudness_or_offset():

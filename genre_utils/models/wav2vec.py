@@ -68,6 +68,7 @@ class Backbone(nn.Module):
     def __init__(self, model: PreTrainedModel, name: str):
         super().__init__()
         self.model, self.name = model, name
+        model.config.layerdrop = 0.0  # a block that training leaves out at random would be missing among the states
 
     @property
     def num_layers(self) -> int:
