@@ -207,7 +207,8 @@ def waves(
 ) -> np.ndarray | Rows:
     """Raw audio of clips `ids` at `rate_hz`: float32, full scale = 1, shape (n, clip_s * rate_hz). Cached.
 
-    Many clips stay on disk: :class:`genre_utils.cache.Rows`. A profile that is not `resampled` gets the samples of GTZAN's own rate instead, whatever `rate_hz` says.
+    Many clips stay on disk: :class:`genre_utils.cache.Rows`. A profile that is not `resampled` gets the samples of GTZAN's
+    own rate instead, whatever `rate_hz` says.
     """
     ids, rate_hz = list(ids), rate_hz if profile.resampled else profile.mel_rate_hz
     kept = _over_clips("wave", _int16, corpus, ids, rate_hz, profile.clip_s, progress)
