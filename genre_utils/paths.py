@@ -53,7 +53,8 @@ def disk_access(task: str, kind: type[GenreError] = CacheError, variable: str = 
         ) from error
 
 
-def _folder(path: Path) -> Path:
+def made_folder(path: Path) -> Path:
+    """`path`, which is made if need be; a CacheError if that cannot be."""
     with disk_access(f"create the folder {path}"):
         path.mkdir(parents=True, exist_ok=True)
     return path
@@ -61,13 +62,13 @@ def _folder(path: Path) -> Path:
 
 def corpora_dir() -> Path:
     """Rendered and fetched corpora (``data/corpora``)."""
-    return _folder(home() / "data" / "corpora")
+    return made_folder(home() / "data" / "corpora")
 
 
 def runs_dir() -> Path:
     """Models, checkpoints and records of runs, a folder each (``build/runs``, or ``GENRE_UTILS_RUNS``)."""
     chosen = os.environ.get("GENRE_UTILS_RUNS")
-    return _folder(Path(chosen).expanduser().resolve() if chosen else home() / "build" / "runs")
+    return made_folder(Path(chosen).expanduser().resolve() if chosen else home() / "build" / "runs")
 
 
 def recorded_dir() -> Path | None:

@@ -34,7 +34,8 @@ from genre_utils.profiles import Training
 from genre_utils.provenance import Stopwatch
 from genre_utils.windows import WindowSet, mean_over_windows, softmax
 
-FIT = "fit.json"
+#: Where a finished training is described, and what of its :class:`FitResult` is kept there.
+FIT, KEPT = "fit.json", ("history", "best_epoch", "seconds", "peak_memory_mb", "precision")
 
 
 def set_seed(seed: int) -> None:
@@ -164,11 +165,12 @@ def _quiet() -> Iterator[None]:
     """No log lines, bars or advice of the libraries in a notebook's output while training."""
     with quiet_library(), warnings.catch_warnings():
         warnings.simplefilter("ignore", category=UserWarning)
+        before = logging.root.manager.disable
         logging.disable(logging.WARNING)
         try:
             yield
         finally:
-            logging.disable(logging.NOTSET)
+            logging.disable(before)
 
 
 def _hash_array(digest, array: np.ndarray) -> None:
@@ -201,8 +203,7 @@ def _finished(folder: Path, key: str, model: nn.Module) -> FitResult | None:
         model.load_state_dict(read_weights(folder / WEIGHTS))
     except CheckpointError:
         return None  # the record outlived its weights: train again
-    names = ("history", "best_epoch", "seconds", "peak_memory_mb", "precision")
-    return FitResult(model=model.eval(), reused=True, **{name: record[name] for name in names})
+    return FitResult(model=model.eval(), reused=True, **{name: record[name] for name in KEPT})
 
 
 def _last_complete(checkpoints: Path) -> str | None:
@@ -385,8 +386,7 @@ def fit(
             result = _train(model, train, val, training, arguments, progress and first, callbacks)
             if first:
                 save_model(result.model, folder)
-                about = {f: getattr(result, f) for f in ("history", "best_epoch", "seconds", "peak_memory_mb", "precision")}
-                write_json(folder / FIT, {"key": key, **about})
+                write_json(folder / FIT, {"key": key, **{name: getattr(result, name) for name in KEPT}})
                 shutil.rmtree(checkpoints, ignore_errors=True)
             _meet()
     return result

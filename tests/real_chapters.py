@@ -7,12 +7,15 @@ their parameters put in as papermill does: starting a kernel for each would take
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import nbformat
 import numpy as np
+import psutil
 import soundfile as sf
 import torch
 from IPython.core.interactiveshell import InteractiveShell
@@ -96,6 +99,16 @@ def tiny_backbone(folder: Path, seed: int = 0) -> Path:
     torch.manual_seed(seed)
     Wav2Vec2ForPreTraining(small_config(**TINY)).save_pretrained(folder)
     return folder
+
+
+def kill(process: subprocess.Popen) -> None:
+    """As when the power goes: the command and its kernels, at once."""
+    for one in [*psutil.Process(process.pid).children(recursive=True), process]:
+        try:
+            os.kill(one.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    process.communicate()
 
 
 def run_chapter(number: int, **parameters) -> tuple[dict, str]:

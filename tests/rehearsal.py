@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -25,7 +24,7 @@ import psutil
 import torch
 import typer
 from loopback_hub import LoopbackHub
-from real_chapters import stand_in
+from real_chapters import kill, stand_in
 from transformers import Wav2Vec2Config, Wav2Vec2ForPreTraining
 
 from genre_utils.corpora import gtzan_faults
@@ -106,11 +105,6 @@ class Watched:
         time.sleep(0.05)
         return self.process.poll() is None
 
-    def kill(self) -> None:
-        for one in [*psutil.Process(self.process.pid).children(recursive=True), self.process]:
-            os.kill(one.pid, signal.SIGKILL)
-        self.process.wait()
-
     def finish(self) -> float:
         while self.look():
             pass
@@ -155,7 +149,7 @@ def main(
                 first, killed = Watched(words, environment), False
                 while first.look() and not killed:
                     if killed := busy(number, home, small):
-                        first.kill()
+                        kill(first.process)
                 seconds = time.monotonic() - first.began
                 if killed:
                     second = Watched(words, environment)

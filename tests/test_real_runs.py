@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 from loopback_hub import COMMIT, LoopbackHub
-from real_chapters import CLIP_S, ROOT, tiny_backbone
+from real_chapters import CLIP_S, ROOT, kill, tiny_backbone
 
 from genre_utils.identity import identity
 from genre_utils.records import RECORD, RunCard
@@ -55,16 +53,6 @@ def finish(process: subprocess.Popen) -> str:
     said, _ = process.communicate(timeout=400)
     assert process.returncode == 0, said[-3000:]
     return said
-
-
-def kill(process: subprocess.Popen) -> None:
-    """As when the power goes: the command and its kernels, at once."""
-    for one in [*psutil.Process(process.pid).children(recursive=True), process]:
-        try:
-            os.kill(one.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-    process.communicate()
 
 
 def test_two_runs_at_once_killed_and_resumed_end_as_undisturbed_ones(command, tmp_path):

@@ -12,7 +12,7 @@ from functools import partial
 from genre_utils.cache import Cache
 from genre_utils.device import WRONG, bf16_error, cores, default_device, gpu_problem, precision_of
 from genre_utils.errors import GenreError
-from genre_utils.paths import disk_access, home
+from genre_utils.paths import home, made_folder
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,8 @@ class Finding:
     remedy: str = ""
 
 
-def check_python() -> Finding:
-    return Finding("Python", f"{platform.python_version()} on {platform.platform(terse=True)}")
-
-
-def check_torch() -> Iterator[Finding]:
+def check_software() -> Iterator[Finding]:
+    yield Finding("Python", f"{platform.python_version()} on {platform.platform(terse=True)}")
     try:
         import torch
         import torchaudio
@@ -75,22 +72,21 @@ def check_corpora() -> Iterator[Finding]:
             yield Finding(name, str(error), "note", f"set {variable}, or: python -m genre_utils {get_it}")
 
 
-def check_backbone() -> Finding:
+def check_backbone() -> Iterator[Finding]:
     name, remedy = "Shipped backbone", "git checkout -- genre_utils/data/backbone"
     try:
         from genre_utils.models.wav2vec import load_backbone
 
         backbone = load_backbone("shipped")
     except (GenreError, ImportError, OSError, ValueError) as error:
-        return Finding(name, f"does not load: {error}", "broken", remedy)
-    return Finding(name, f"fingerprint {backbone.fingerprint[:16]}, {backbone.num_layers} layers")
+        yield Finding(name, f"does not load: {error}", "broken", remedy)
+    else:
+        yield Finding(name, f"fingerprint {backbone.fingerprint[:16]}, {backbone.num_layers} layers")
 
 
 def check_disk() -> Iterator[Finding]:
-    cache = Cache().folder
     try:
-        with disk_access(f"create the folder {cache}"):
-            cache.mkdir(parents=True, exist_ok=True)
+        cache = made_folder(Cache().folder)
     except GenreError as error:
         yield Finding("Working folder", str(error), "broken", "set GENRE_UTILS_HOME to a folder you may write to")
         return
@@ -103,6 +99,4 @@ def check_disk() -> Iterator[Finding]:
 
 def examine() -> list[Finding]:
     """Every check, in the order of the report."""
-    checks = (check_python, check_torch, check_corpora, check_backbone, check_disk)
-    results = [check() for check in checks]
-    return [found for result in results for found in ([result] if isinstance(result, Finding) else result)]
+    return [*check_software(), *check_corpora(), *check_backbone(), *check_disk()]
