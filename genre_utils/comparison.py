@@ -116,17 +116,13 @@ class Comparison:
     def accuracy(self, approach: str) -> Interval:
         """Mean over the seeds; interval over clips (by artist where known) and, with several, seeds."""
         rows, y, artists = self.predictions(approach)
-        if len(rows[approach]) > 1:
-            return evaluation.over_seeds(rows[approach] == y, groups=artists)
-        return self.runs[approach][0].accuracy_by_artist
+        return evaluation.bootstrap(rows[approach] == y, groups=artists)
 
     def lead(self, a: str, b: str, level: float = 0.95) -> Interval:
-        """Accuracy of `a` minus that of `b` on equal clips and seeds (`level` needs more than one seed)."""
+        """Accuracy of `a` minus that of `b` on equal clips and seeds."""
         rows, y, artists = self.predictions(a, b)
-        if len(rows[a]) > 1:
-            draws = 2000 if level == 0.95 else 20_000
-            return evaluation.over_seeds(rows[a] == y, rows[b] == y, artists, level=level, n=draws)
-        return evaluation.difference(evaluation.accuracy, y, rows[a][0], rows[b][0], artists)
+        draws = 2000 if level == 0.95 else 20_000
+        return evaluation.bootstrap(rows[a] == y, rows[b] == y, artists, level=level, n=draws)
 
     def macro_f1(self, approach: str) -> Interval:
         found = [card.macro_f1 for card in self.runs[approach]]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -16,7 +16,6 @@ from statsmodels.stats.proportion import proportion_confint
 
 from genre_utils.profiles import GENRES
 
-Metric = Callable[[np.ndarray, np.ndarray], float]
 #: Artist of each clip, or None.
 Groups = Sequence | np.ndarray | None
 
@@ -46,12 +45,6 @@ def _checked(y: Sequence[int] | np.ndarray, p: Sequence[int] | np.ndarray) -> tu
     return y, p
 
 
-def accuracy(y: np.ndarray, p: np.ndarray) -> float:
-    """Fraction of predictions `p` equal to the labels `y`, both shape (n,)."""
-    y, p = _checked(y, p)
-    return float((y == p).mean())
-
-
 def f1_of_confusion(matrix: np.ndarray) -> np.ndarray:
     """F1 of each class (NaN if it neither occurs nor is predicted) from confusion counts: (..., k, k) -> (..., k)."""
     hits = np.diagonal(matrix, axis1=-2, axis2=-1)
@@ -60,12 +53,18 @@ def f1_of_confusion(matrix: np.ndarray) -> np.ndarray:
         return 2 * hits / totals
 
 
-def macro_f1(y: np.ndarray, p: np.ndarray) -> float:
-    """Unweighted mean F1 over the classes that occur or are predicted."""
-    y, p = _checked(y, p)  # not scikit-learn's: a bootstrap asks for it thousands of times
-    classes = int(max(y.max(), p.max())) + 1
-    counts = np.bincount(y * classes + p, minlength=classes**2).reshape(classes, classes)
-    return float(np.nanmean(f1_of_confusion(counts)))
+def macro_f1(y: np.ndarray, p: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
+    """Unweighted mean F1 over the classes that occur or are predicted; `counts` (draws, n): once for each draw."""
+    y, p = _checked(y, p)
+    counts = np.ones(len(y)) if counts is None else counts
+    return np.nanmean(f1_of_confusion(_confusions(y, p, int(max(y.max(), p.max())) + 1, counts)), axis=-1)
+
+
+def _confusions(y: np.ndarray, p: np.ndarray, k: int, counts: np.ndarray) -> np.ndarray:
+    """Confusion counts (..., k, k) where clip i counts ``counts[..., i]`` times."""
+    cells = np.zeros((len(y), k * k))
+    cells[np.arange(len(y)), y * k + p] = 1
+    return (counts @ cells).reshape(*counts.shape[:-1], k, k)
 
 
 def confusion(y: np.ndarray, p: np.ndarray, n_genres: int = len(GENRES)) -> np.ndarray:
@@ -110,66 +109,50 @@ def resamples(n_clips: int, groups: Groups, n: int, seed: int = 0) -> tuple[np.n
     return drawn[:, codes], f"bootstrap over {what}, {n} draws"
 
 
-def bootstrap(metric: Metric, y: np.ndarray, p: np.ndarray, groups: Groups = None, n: int = 2000) -> Interval:
-    """95 % percentile bootstrap interval of ``metric(y, p)``.
-
-    `metric` takes labels and predictions, both shape (n_clips,), and returns a number. If `groups` names the artist of
-    each clip, whole artists are drawn instead of clips, since clips of one artist are alike.
-    """
-    y, p = _checked(y, p)
-    counts, method = resamples(len(y), groups, n)
-    draws = [metric(np.repeat(y, row), np.repeat(p, row)) for row in counts]
-    low, high = np.nanpercentile(draws, [2.5, 97.5])
-    return Interval(float(metric(y, p)), float(low), float(high), len(y), method)
-
-
-def difference(metric: Metric, y: np.ndarray, p_a: np.ndarray, p_b: np.ndarray, groups: Groups = None) -> Interval:
-    """Interval of ``metric(y, p_a) - metric(y, p_b)`` on the same clips: each draw scores both."""
-    y, p_a = _checked(y, p_a)
-    _, p_b = _checked(y, p_b)
-
-    def gap(_: np.ndarray, chosen: np.ndarray) -> float:
-        return metric(y[chosen], p_a[chosen]) - metric(y[chosen], p_b[chosen])
-
-    paired = bootstrap(gap, y, np.arange(len(y)), groups)
-    return replace(paired, method=f"paired {paired.method}")
-
-
-def over_seeds(
+def bootstrap(
     hits: np.ndarray, other: np.ndarray | None = None, groups: Groups = None, n: int = 2000, seed: int = 0,
     level: float = 0.95,
 ) -> Interval:  # fmt: skip
-    """Mean of `hits`, or of ``hits - other``, over several seeds on one test set, with both sources of luck.
+    """Mean of `hits`, or of ``hits - other`` on the same clips, with a percentile bootstrap interval.
 
-    Each bootstrap draw takes seeds *and* clips (whole artists, if `groups` names them) with replacement, so that the
-    interval holds for another seed on other clips of the same kind. With k seeds it is too narrow by about
-    1 / (2 k) of the part that the seeds contribute: five seeds are few.
+    Each draw takes clips (whole artists, if `groups` names them, since clips of one artist are alike) with replacement,
+    and seeds too where there are several, so that the interval holds for another seed on other clips of the same kind.
+    With k seeds it is too narrow by about 1 / (2 k) of the part that the seeds contribute: five seeds are few.
 
     Parameters
     ----------
-    hits, other : bool or float arrays (seeds, clips)
-        Which clips each seed got right; row k of both shares whatever seed k decides (the labels drawn, say).
-        A ValueError if the shapes do not fit, or there is only one seed.
+    hits, other : bool or float arrays (clips,) or (seeds, clips)
+        Which clips (each seed) got right; row k of both shares whatever seed k decides (the labels drawn, say).
+        A ValueError if the shapes do not fit.
     groups : sequence, optional
         Artist of each clip.
     level : float
         Of the interval. For m comparisons at once, ``1 - 0.05 / m`` makes all of them right together with at least 95 %
         (Bonferroni); it takes more draws.
     """
-    hits = np.asarray(hits, dtype=float)
-    if hits.ndim != 2 or len(hits) < 2 or (other is not None and np.shape(other) != hits.shape):
+    values = np.atleast_2d(np.asarray(hits, dtype=float))
+    if values.ndim != 2 or not values.size or (other is not None and np.shape(other) != np.shape(hits)):
         raise ValueError(
-            f"expected hits of at least two seeds, (seeds, clips), and as many of the other approach, not shapes "
-            f"{hits.shape} and {None if other is None else np.shape(other)}"
+            f"expected hits of some clips, (clips,) or (seeds, clips), and as many of the other approach, not shapes "
+            f"{np.shape(hits)} and {None if other is None else np.shape(other)}"
         )
-    values = hits if other is None else hits - np.asarray(other, dtype=float)
+    if other is not None:
+        values = values - np.asarray(other, dtype=float)
     seeds, clips = values.shape
     counts, method = resamples(clips, groups, n, seed)
     rows = np.random.default_rng([seed, 1]).multinomial(seeds, np.full(seeds, 1 / seeds), size=n)
     draws = np.einsum("ns,sc,nc->n", rows, values, counts, optimize=True) / (seeds * counts.sum(axis=1))
     low, high = (float(bound) for bound in np.quantile(draws, [(1 - level) / 2, (1 + level) / 2]))
-    method = ("" if other is None else "paired ") + method.replace("over", f"over {seeds} seeds and", 1)
-    return Interval(float(values.mean()), low, high, clips, method)
+    method = method.replace("over", f"over {seeds} seeds and", 1) if seeds > 1 else method
+    return Interval(float(values.mean()), low, high, clips, method if other is None else f"paired {method}")
+
+
+def f1_bootstrap(y: np.ndarray, p: np.ndarray, groups: Groups = None, n: int = 2000) -> Interval:
+    """:func:`macro_f1` with a percentile bootstrap interval over clips or, with `groups`, artists."""
+    y, p = _checked(y, p)
+    counts, method = resamples(len(y), groups, n)
+    low, high = np.percentile(macro_f1(y, p, counts), [2.5, 97.5])
+    return Interval(float(macro_f1(y, p)), float(low), float(high), len(y), method)
 
 
 def over_splits(scores: Sequence[float] | np.ndarray, n_train: int, n_test: int) -> Interval:
@@ -202,9 +185,7 @@ def per_genre(
     matrix = confusion(y, p, k)
     hits, named, support = np.diag(matrix), matrix.sum(axis=0), matrix.sum(axis=1)
     counts, _ = resamples(len(y), groups, n)
-    cell = np.zeros((len(y), k * k))
-    cell[np.arange(len(y)), y * k + p] = 1
-    draws = pd.DataFrame(f1_of_confusion((counts @ cell).reshape(n, k, k)))
+    draws = pd.DataFrame(f1_of_confusion(_confusions(y, p, k, counts)))
     with np.errstate(invalid="ignore", divide="ignore"):
         found = {
             "precision": (hits / named, *proportion_confint(hits, named, method="wilson")),

@@ -47,19 +47,15 @@ def small(profile: profiles.Profile) -> profiles.Profile:
 
 
 def shrink(monkeypatch, gtzan_folder: Path | None = None, mini_folder: Path | None = None) -> None:
-    """Make every profile small, also where a protocol or a chapter names a length of training, and draw a tenth of the
-    bootstrap's samples; point the real profiles to stand-ins. Figures are made but not turned into pixels: that would
-    take most of the time."""
-    from genre_utils import evaluation, protocol
+    """Make every profile small, also where a protocol or a chapter names a length of training; point
+    the real profiles to stand-ins. Figures are made but not turned into pixels: that would take most of the time."""
+    from genre_utils import protocol
     from genre_utils.models import pretraining
     from genre_utils.plots import display
-    from genre_utils.study import ledger
 
     train = pretraining.pretrain
     monkeypatch.setattr(pretraining, "pretrain", lambda *args, **more: train(*args, **(more | {"steps": 20})))
     monkeypatch.setattr(display, "picture", lambda fig, dpi=0: (b"", "image/png"))
-    monkeypatch.setattr(evaluation.bootstrap, "__defaults__", (None, 200))
-    monkeypatch.setattr(ledger, "claims", ledger.claims.__wrapped__)  # what is kept of so few draws would outlast the test
     monkeypatch.setattr(gtzan, "CLIP_S", CLIP_S)
     for name, profile in PROFILES.items():
         monkeypatch.setitem(PROFILES, name, small(profile))

@@ -283,5 +283,5 @@ def test_what_nobody_ran_here_has_no_twin(recorded):
 def test_equal_predictions_of_two_seeds_add_no_luck():
     cards = [make_card("full", hits=np.arange(30) < 20, seed=seed) for seed in range(3)]
     (found,) = comparisons(cards)
-    one = evaluation.over_seeds(np.stack([card.y == card.predicted for card in cards]), groups=cards[0].artists)
+    one = evaluation.bootstrap(np.stack([card.y == card.predicted for card in cards]), groups=cards[0].artists)
     assert found.accuracy("full") == one

@@ -105,7 +105,7 @@ class Experiment(Record):
         marks = self.marks(contestant, condition, labels, layer)
         other = None if against is None else self.marks(against, condition, labels, layer)
         if len(marks) > 1 and np.isfinite(marks).all():
-            return evaluation.over_seeds(marks, other, self.artists)
+            return evaluation.bootstrap(marks, other, self.artists)
         tested = int(np.isfinite(marks[0]).sum())
         if len(marks) == 1 and other is None:
             return evaluation.wilson(int(np.nansum(marks)), tested)

@@ -160,11 +160,11 @@ class RunCard(Record):
     @cached_property
     def accuracy_by_artist(self) -> Interval:
         """The same with an interval that draws whole artists (clips, where none is known)."""
-        return evaluation.bootstrap(evaluation.accuracy, self.y, self.predicted, self.artists)
+        return evaluation.bootstrap(self.y == self.predicted, groups=self.artists)
 
     @cached_property
     def macro_f1(self) -> Interval:
-        return evaluation.bootstrap(evaluation.macro_f1, self.y, self.predicted, self.artists)
+        return evaluation.f1_bootstrap(self.y, self.predicted, self.artists)
 
     @cached_property
     def per_genre(self) -> pd.DataFrame:

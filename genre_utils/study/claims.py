@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
@@ -96,7 +95,7 @@ def _reported_f1(approach: str, genre: str) -> Interval:
 
 def _reported_macro_f1(approach: str) -> Interval:
     if approach in reported.WITH_PREDICTIONS:
-        return evaluation.bootstrap(evaluation.macro_f1, *reported.predictions(approach)[1:])
+        return evaluation.f1_bootstrap(*reported.predictions(approach)[1:])
     # Of the CNN only totals are known: the interval of the mean of ten, genre by genre.
     parts, figure = [_reported_f1(approach, genre) for genre in GENRES], reported.reported(approach)["macro_f1"]
     half = float(np.sqrt(np.sum([part.half_width**2 for part in parts])) / len(parts))
@@ -232,7 +231,6 @@ def _limits_on_gtzan(record: Experiment) -> Found:
     return _graded(ours, len(ahead) == 2, len(ahead) == 1, (beyond, beyond, "no network is ahead beyond chance"))
 
 
-@lru_cache(maxsize=1)
 def claims() -> tuple[Claim, ...]:
     """The claims of the study, in the order of the ledger."""
     spectrogram = {"full over CNN": ("full", "cnn"), "head-only over CNN": ("head-only", "cnn")}

@@ -87,7 +87,7 @@ def reported_difference(a: str, b: str) -> Interval:
     """
     if {a, b} <= set(WITH_PREDICTIONS):
         (_, y, p_a), (_, _, p_b) = predictions(a), predictions(b)
-        return evaluation.difference(evaluation.accuracy, y, p_a, p_b)
+        return evaluation.bootstrap(p_a == y, p_b == y)
     x, z = accuracy(a), accuracy(b)
     counts = (reported(a)["correct"], x.n, reported(b)["correct"], z.n)
     low, high = confint_proportions_2indep(*counts, compare="diff", method="newcomb")
