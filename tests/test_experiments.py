@@ -22,6 +22,7 @@ from genre_utils.experiments import (
     labels,
     layers,
     material,
+    pretraining_or_raw_audio,
     protocol,
     transfer,
     windows,
@@ -35,7 +36,7 @@ from genre_utils.protocol import CHOICES, CORRECTED, ORIGINAL
 from genre_utils.publish.upkeep import QUESTIONS
 from genre_utils.records import CNN, LOG_MEL, SVM, CorpusInfo, Experiment, Trial
 from genre_utils.records import RANDOM as RANDOM_WEIGHTS
-from genre_utils.splits import Split, clip_of, grouped_folds, gtzan_ids
+from genre_utils.splits import Split, clip_of, grouped_folds, gtzan_ids, gtzan_split
 
 NEAREST = {"nearest": (KNeighborsClassifier(1), {})}
 
@@ -334,6 +335,73 @@ def test_the_committed_record_is_what_the_table_gives_on_the_studys_splits():
         ours, theirs = again.marks("SVM", name), recorded.marks("SVM", name)
         differ = (ours != theirs) & np.isfinite(ours)
         assert differ.sum() <= 2, f"{name}: {differ.sum()} clips"  # a margin for other versions of the libraries
+
+
+# --- features that others computed ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def archives(tmp_path, monkeypatch):
+    """A table of noise and, beside it, archives that know the genre (Choi's) or less (MusiCNN's), in another order."""
+    rng, ids = np.random.default_rng(0), np.array(sorted([*gtzan_ids(), "jazz.00054"], reverse=True))
+    monkeypatch.setenv(classical.TABLE_VARIABLE, str(write_table(tmp_path / "table.csv")))
+    genre = np.array([GENRES.index(clip.split(".")[0]) for clip in ids])
+    voice = np.eye(10)[genre]
+    layers = voice[:, None, :4] * np.array([0, 0, 0, 0, 1])[:, None] + 0.1 * rng.normal(size=(1000, 5, 4))
+    np.savez(tmp_path / "gtzan_choi_features.npz", ids=ids, features=layers)
+    filtered = gtzan_split("filtered")
+    some = np.isin(ids, [*filtered.train, *filtered.test])
+    tags = np.pad(0.5 * voice + 0.3 * rng.random((1000, 10)), ((0, 0), (0, 40)))[some]
+    np.savez(tmp_path / "gtzan_musicnn_taggrams.npz", ids=ids[some], mean=tags, std=tags)
+    np.savez(tmp_path / "gtzan_contaminated_embeddings.npz", ids=ids, features=voice)
+    return tmp_path
+
+
+def test_features_of_others_are_read_by_clip_and_what_is_missing_is_named(archives):
+    asked = pretraining_or_raw_audio
+    assert asked.archived(asked.CONTAMINATED).argmax(axis=1).tolist() == [GENRES.index(c.split(".")[0]) for c in gtzan_ids()]
+    tags = asked.archived(asked.MUSICNN)
+    assert tags.shape == (999, 100) and np.isfinite(tags).all(axis=1).sum() == 732
+    (archives / "gtzan_choi_features.npz").unlink()
+    with pytest.raises(CorpusError, match=r"gtzan_choi_features.npz is needed, with the arrays ids and features"):
+        asked.archived(asked.CHOI)
+
+
+def test_contestants_on_features_of_others_share_the_splits(archives, monkeypatch):
+    asked = pretraining_or_raw_audio
+    monkeypatch.setattr(asked, "GRID", {"svc__C": [1.0]})
+    monkeypatch.setattr(asked, "PENALTIES", {"logisticregression__C": [0.1]})
+    monkeypatch.setattr(asked, "FIXED", {name: FIXED[name] for name in ("study: wav2vec", "fault-filtered")})
+    found = asked.measure(seeds=1, progress=False)
+    assert set(found.conditions) == {"study: wav2vec", "fault-filtered", RANDOM, BY_ARTIST}
+    for condition in ("fault-filtered",):
+        tested = [np.isfinite(found.marks(name, condition)[0]) for name in found.contestants]
+        assert all(np.array_equal(one, tested[0]) for one in tested) and tested[0].sum() == 290
+    on = {name: found.accuracy(name, condition="fault-filtered").value for name in found.contestants}
+    assert on[asked.STATISTICS] < 0.2 < on[asked.CHOI] and on[f"{asked.CHOI}, layer 1"] < 0.2 < on[f"{asked.CHOI}, layer 5"]
+    assert on[asked.CONTAMINATED] > 0.9 and on[asked.READER] > 0.9
+    with pytest.raises(RunError):
+        found.marks(asked.MUSICNN, RANDOM)
+
+
+@pytest.mark.skipif(
+    not (Path(os.environ.get(classical.TABLE_VARIABLE, "")).parent / "gtzan_musicnn_taggrams.npz").is_file(),
+    reason="set GTZAN_FEATURES_CSV to GTZAN's features_30_sec.csv, with MusiCNN's published tags beside it",
+)
+def test_the_shipped_reader_of_tags_is_the_one_that_the_record_judges(monkeypatch):
+    asked, written = pretraining_or_raw_audio, {}
+    monkeypatch.setattr(asked, "write_whole", lambda path, content: written.update({path.name: json.loads(content)}))
+    shipped = json.loads(asked.ship_reader().read_text())
+    made = written["genres.json"]
+    assert made["learned from"] == shipped["learned from"] and made["genres"] == shipped["genres"]
+    for name in ("mean", "deviation", "weights", "bias", "levels"):
+        np.testing.assert_allclose(made[name], shipped[name], atol=1e-3)
+    x = (asked.archived(asked.MUSICNN)[:, :50] - shipped["mean"]) / shipped["deviation"]
+    guesses = (x @ np.transpose(shipped["weights"]) + shipped["bias"]).argmax(axis=1)
+    y = np.array([GENRES.index(clip.split(".")[0]) for clip in gtzan_ids()])
+    marks = Experiment.recorded("pretraining-or-raw-audio").marks(asked.READER, "fault-filtered")[0]
+    tested = np.isfinite(marks)
+    assert ((guesses == y)[tested] != (marks[tested] == 1)).sum() <= 1
 
 
 # --- the audit, audited -----------------------------------------------------------------------------------

@@ -7,7 +7,17 @@ from fake_cards import gtzan_card, make_card
 
 from genre_utils.comparison import comparisons
 from genre_utils.study import ledger
-from genre_utils.study.claims import HOLDS, IN_PART, NOT_RUN, NOT_SUPPORTED, VERDICTS, unclear_genres
+from genre_utils.study.claims import (
+    DOES_NOT,
+    HOLDS,
+    ILLUSTRATES,
+    IN_PART,
+    NOT_COMPARABLE,
+    NOT_RUN,
+    NOT_SUPPORTED,
+    VERDICTS,
+    unclear_genres,
+)
 
 ROOT = Path(__file__).parents[1]
 
@@ -37,7 +47,7 @@ def test_the_study_is_judged_on_what_it_stored():
     own = rows(table, "Full fine-tuning beats head-only", ledger.OWN_DATA).iloc[0]
     assert own["verdict"] == HOLDS and own["ours"] == "+12.0 points [+4.0, +20.0]"
     both = rows(table, "clearly beats", ledger.OWN_DATA).iloc[0]
-    assert both["verdict"] == IN_PART and "full over CNN" in both["why"]
+    assert both["verdict"] == NOT_COMPARABLE and "other clips" in both["why"]
     assert rows(table, "ambiguous", ledger.OWN_DATA).iloc[0]["verdict"] == NOT_SUPPORTED
     assert unclear_genres() == ["disco", "rock"]
 
@@ -55,10 +65,10 @@ def test_figures_of_another_corpus_are_not_held_against_those_of_gtzan():
     table = ledger.ledger(comparisons([make_card("full", rate=1.0), make_card("head-only", rate=0.3)]))
     assert rows(table, "fine-tuned: accuracy")["verdict"].tolist() == [NOT_RUN]
     lead = rows(table, "Full fine-tuning beats head-only", "toy").iloc[0]
-    assert lead["verdict"] == HOLDS and "30 test clips, 1 seed" in lead["evidence"]
+    assert lead["verdict"] == ILLUSTRATES and "30 test clips, 1 seed" in lead["evidence"]
     back = ledger.ledger(comparisons([make_card("full", rate=0.1), make_card("head-only", rate=1.0)]))
     lead = rows(back, "Full fine-tuning beats head-only", "toy").iloc[0]
-    assert lead["verdict"] == NOT_SUPPORTED and "the reverse" in lead["why"]
+    assert lead["verdict"] == DOES_NOT and "the reverse" in lead["why"]
 
 
 def test_the_page_is_that_of_the_records(table):
@@ -70,9 +80,21 @@ def test_the_page_is_that_of_the_records(table):
     )
 
 
-def test_the_overview_has_one_row_a_claim_and_hides_no_verdict(table):
-    wide = ledger.overview(table)
-    assert len(wide) == table["claim"].nunique()
-    for row in table.itertuples():
-        if row.verdict != NOT_RUN:
-            assert row.verdict in wide.loc[row.claim, row.about]
+def test_the_overview_has_one_row_a_judged_claim_and_hides_no_verdict(table):
+    wide, judged = ledger.overview(table), table[table["verdict"] != NOT_RUN]
+    assert list(wide.index) == list(judged["claim"].unique())
+    for row in judged.itertuples():
+        assert row.verdict in wide.loc[row.claim, row.about]
+    assert f"{table.loc[table['verdict'] == NOT_RUN, 'claim'].nunique()} of {table['claim'].nunique()} claims wait" in ledger.summary(table)
+
+
+def test_a_claim_is_judged_by_the_weightiest_evidence_that_says_anything(table):
+    told = {claim: ledger.verdict(some) for claim, some in table.groupby("claim")}
+    (beats,) = (sentence for claim, sentence in told.items() if "clearly beats" in claim)
+    assert beats.startswith("**Not supported**, by GTZAN: features of a spectrogram network")
+    assert "the reverse" in beats and "But synthetic" in beats, "different clips are no evidence, composed music comes last"
+    assert told["Full fine-tuning beats head-only"].startswith("**Holds**, by GTZAN: the study's own data")
+    assert told["wav2vec 2.0, fine-tuned: accuracy"] == "**Nobody has tested it again.**"
+    (limits,) = (some for claim, some in table.groupby("claim") if "reach their limits" in claim)
+    measured = limits[limits["about"] == ledger.RUN_HERE].iloc[0]
+    assert measured["verdict"] == NOT_SUPPORTED and "corrected for two tests" in measured["why"]

@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from genre_utils.audio import load_audio
 from genre_utils.errors import AudioError
 from genre_utils.features import FEATURE_NAMES, clip_statistics, fit_length
 from genre_utils.identity import identity, remember
+from genre_utils.models import musicnn
 from genre_utils.profiles import GENRES, PROFILES
 from genre_utils.publish import cli
 from genre_utils.publish import predict as asking
@@ -70,26 +72,66 @@ def trained(checkout):
     put_svm()
 
 
-def run_predict(*arguments):
-    return CliRunner().invoke(cli.app, ["predict", *map(str, arguments)])
+def run_predict(*arguments, own: bool = True):
+    return CliRunner().invoke(cli.app, ["predict", *map(str, arguments), *(["--own"] if own else [])])
 
 
-def predicted(*arguments) -> dict:
-    result = run_predict(*arguments, "--json")
+def predicted(*arguments, own: bool = True) -> dict:
+    result = run_predict(*arguments, "--json", own=own)
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
 
 
 def test_before_any_run_predict_says_how_to_make_one(checkout, tone, call):
-    code, _, error = call("predict", str(tone))
+    code, _, error = call("predict", str(tone), "--own")
     assert code == 2
     assert "python -m genre_utils run --profile mini --chapters 2,4,5" in error
+
+
+def test_a_network_that_knows_real_music_answers_before_any_run_and_first(checkout, tone, music, plain):
+    found = predicted(tone, own=False)
+    assert list(found["models"]) == ["tags"] and "clips of GTZAN (split filtered)" in found["models"]["tags"]
+    put_cnn()
+    (answer,) = predicted(plain, own=False)["files"]
+    assert list(answer["guesses"]) == ["tags"], "models of composed music answer only when they are asked"
+    assert list(predicted(plain)["models"]) == ["tags", "cnn"]
+    assert list(predicted(plain, "--profile", "mini", own=False)["models"]) == ["tags", "cnn"]
+    scores = list(answer["tags"].values())
+    assert len(scores) == 5 and scores == sorted(scores, reverse=True) and set(answer["tags"]) <= set(musicnn.TAGS)
+
+
+def test_a_network_that_knows_real_music_hears_loud_and_quiet_alike(checkout, music, tmp_path):
+    for name, db in (("usual", 0), ("quiet", -30)):
+        sf.write(tmp_path / f"{name}.wav", music * np.float32(10 ** (db / 20)), 22_050, subtype="FLOAT")
+    usual, quiet = (predicted(tmp_path / f"{name}.wav", own=False)["files"][0] for name in ("usual", "quiet"))
+    assert usual["notes"] == [] and "for the tags it was brought to theirs" in quiet["notes"][0]
+    assert quiet["guesses"]["tags"][0]["genre"] == usual["guesses"]["tags"][0]["genre"]
+
+
+def test_models_of_real_music_answer_unasked(checkout, plain):
+    remember(identity("gtzan-mini"))
+    assert list(predicted(plain, own=False)["models"]) == ["tags"], "none was trained"
+    put_cnn(profile="gtzan-mini")
+    assert list(predicted(plain, own=False)["models"]) == ["tags", "cnn"]
+
+
+def test_real_clips_that_it_has_not_learned_from_are_named(checkout):
+    folder = os.environ.get("GTZAN_MINI_DIR")
+    if not folder:
+        pytest.skip("needs GTZAN_MINI_DIR, a folder of real clips")
+    from genre_utils.splits import gtzan_split
+
+    files = [Path(folder) / clip.split(".")[0] / f"{clip}.wav" for clip in gtzan_split("filtered").test]
+    files = [file for file in files if file.is_file()][::2]
+    answers = predicted(*files, own=False)["files"]
+    right = sum(answer["guesses"]["tags"][0]["genre"] == Path(answer["file"]).parent.name for answer in answers)
+    assert len(files) > 5 and right > 0.6 * len(files), f"{right} of {len(files)}"
 
 
 def test_predict_names_the_likeliest_genres_of_each_model(trained, tone):
     found = predicted(tone, "--top", 4)
     (answer,) = found["files"]
-    assert set(answer["guesses"]) == {"svm", "cnn"}
+    assert set(answer["guesses"]) == {"tags", "svm", "cnn"}
     for guesses in answer["guesses"].values():
         scores = [g["probability"] for g in guesses]
         assert len(scores) == 4 and scores == sorted(scores, reverse=True) and 0 < sum(scores) <= 1.001
@@ -110,11 +152,11 @@ def test_predict_takes_the_models_of_one_run_alone(checkout, tone):
     put_cnn()
     put_svm(split="random")
     put_cnn(seed=1, split="random")
-    assert set(predicted(tone)["models"]) == {"cnn"}, "nothing was run to its end: the default run"
+    assert set(predicted(tone)["models"]) == {"tags", "cnn"}, "nothing was run to its end: the default run"
     remember(identity(split="random"))
     found = predicted(tone)
-    assert set(found["models"]) == {"svm"} and found["run"]["split"] == "random", "the last run"
-    assert set(predicted(tone, "--split", "random", "--seed", 1)["models"]) == {"cnn"}
+    assert set(found["models"]) == {"tags", "svm"} and found["run"]["split"] == "random", "the last run"
+    assert set(predicted(tone, "--split", "random", "--seed", 1)["models"]) == {"tags", "cnn"}
     assert predicted(tone, "--profile", "mini")["run"] == identity().about
     assert run_predict(tone, "--split", "random", "--seed", 2).exit_code != 0
 
@@ -140,22 +182,21 @@ def test_a_head_of_another_backbone_is_refused(trained, tone, call):
 
     leave("head-only")
     save_model(HeadClassifier(5, 384), identity().folder("head-only"), {"backbone": "0123", "window_s": 5})
-    code, _, error = call("predict", str(tone))
+    code, _, error = call("predict", str(tone), "--own")
     assert code == 2
     assert "trained on other weights than shipped has now: run chapter 4 again" in error
 
 
 def test_a_model_without_its_files_is_named(checkout, tone, call):
     leave("cnn")
-    code, _, error = call("predict", str(tone))
+    code, _, error = call("predict", str(tone), "--own")
     assert code == 2 and "config.json is missing" in error.replace("\n", " ")
 
 
 def test_predict_prints_a_table(trained, tone):
     result = run_predict(tone)
     assert result.exit_code == 0 and "cnn" in result.stdout and "%" in result.stdout
-    assert f"Models of the run: {identity()}." in result.stdout
-    assert "They know composed music alone" in result.stdout
+    assert f"The models of the run ({identity()}) know composed music alone" in result.stdout
 
 
 def test_a_stored_svm_predicts_as_the_fitted_one(tmp_path):
@@ -317,7 +358,7 @@ def test_a_folder_is_searched_without_what_a_mac_keeps_beside(trained, plain, tm
 
 def in_a_terminal(folder, *arguments, **environment):
     """A real process, with bytes for its answer."""
-    command = [sys.executable, "-m", "genre_utils", "predict", *arguments]
+    command = [sys.executable, "-m", "genre_utils", "predict", "--own", *arguments]
     return subprocess.run(command, check=False, cwd=folder, env=os.environ | environment, capture_output=True, timeout=300)
 
 
@@ -339,7 +380,7 @@ def test_csv_has_a_row_for_each_file_approach_and_moment(trained, plain, tmp_pat
     result = run_predict(plain, tmp_path / "bad.wav", "--csv")
     rows = list(csv.DictReader(io.StringIO(result.stdout)))
     (answer,) = predicted(plain)["files"]
-    assert len(rows) == 2 * len(answer["along"]) + 1 and rows[-1]["error"]
+    assert len(rows) == 3 * len(answer["along"]) + 1 and rows[-1]["error"]
     for row in rows[:-1]:
         assert sum(float(row[genre]) for genre in GENRES) == pytest.approx(1, abs=1e-3)
 
@@ -386,4 +427,4 @@ def test_a_working_folder_that_may_only_be_read_keeps_nobody_from_an_answer(trai
     with pytest.warns(UserWarning, match="what is computed is not kept"):
         assert store.put("any", {"key": 1}, np.zeros(2)) is False
     assert store.get_or_make("any", {"key": 1}, lambda: np.ones(2)).sum() == 2
-    assert set(guesses(plain)) == {"svm", "cnn"}
+    assert set(guesses(plain)) == {"tags", "svm", "cnn"}

@@ -124,10 +124,11 @@ def measure_splits(
     chosen, fixed = only or classifiers(), FIXED if fixed is None else fixed
     y, place = corpus.labels(corpus.ids), {clip: i for i, clip in enumerate(corpus.ids)}
     groups, _ = splits.fold_groups(corpus)
-    drawn = drawn or {
-        RANDOM: lambda repeat: [splits.random_split(corpus, repeat)],
-        BY_ARTIST: lambda repeat: splits.grouped_folds(corpus, 5, repeat),
-    }
+    if drawn is None:
+        drawn = {
+            RANDOM: lambda repeat: [splits.random_split(corpus, repeat)],
+            BY_ARTIST: lambda repeat: splits.grouped_folds(corpus, 5, repeat),
+        }
     todo = [(name, 0, [make()], name == "fault-filtered") for name, make in fixed.items()]
     todo += [(name, repeat, draw(repeat), name == BY_ARTIST) for repeat in range(repeats) for name, draw in drawn.items()]
     trials, provenance = [], {}

@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 the work failed (a chapter, a page, a file); 2 the command
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
@@ -19,6 +20,7 @@ from rich.table import Table
 from genre_utils.errors import GenreError, RunError, WorkFailed
 from genre_utils.identity import identity, last_run
 from genre_utils.paths import absolute_places
+from genre_utils.profiles import GENRES
 from genre_utils.publish import upkeep
 from genre_utils.publish.upkeep import console, errors, run_options, say
 
@@ -96,8 +98,10 @@ def predict(
     top: Annotated[int, typer.Option(min=1, max=10, help="How many genres to show.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="All that is known, machine-readable.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="A row for each file, approach and moment.")] = False,
+    own: Annotated[bool, typer.Option("--own", help="Ask the models of your last run, or of the one that options name, too.")] = False,
 ) -> None:
-    """Guess the genre of your own files with the models of one run: the last one, unless options name another.
+    """Guess the genre of your own files: with a network that knows real music and, if it was on real music or you ask for
+    them, with the models of your last run.
 
     WAV, FLAC, MP3, Ogg and Opus are read; M4A, WMA and AAC where ffmpeg is installed.
     """
@@ -105,16 +109,18 @@ def predict(
 
     from rich.progress import track
 
-    from genre_utils.publish.predict import load_models, predict_file, sound_files
+    from genre_utils.publish.predict import load_models, predict_file, real_music, sound_files
 
     warnings.simplefilter("ignore")
-    wanted = identity(**run) if run else last_run()
-    models, found = load_models(wanted), sound_files(files)
+    wanted, models, found = identity(**run) if run else last_run(), real_music(), sound_files(files)
+    composed = wanted.profile.corpus == "synthetic"
+    with contextlib.nullcontext() if own or run else contextlib.suppress(RunError):
+        models |= load_models(wanted) if own or run or not composed else {}
     answers = []
     bar = {"console": errors, "transient": True, "disable": len(found) < 2 or not errors.is_terminal}
     for file in track(found, "listening", **bar):
         try:
-            answers.append({"file": str(file), **predict_file(file, models, wanted.profile, top=top)})
+            answers.append({"file": str(file), **predict_file(file, models, wanted.profile.clip_s, top=top)})
         except GenreError as error:
             answers.append({"file": str(file), "error": str(error)})
         if not (as_json or as_csv):
@@ -123,13 +129,12 @@ def predict(
         about = {name: model.learned_from for name, model in models.items()}
         typer.echo(json.dumps({"run": wanted.about, "models": about, "files": answers}, indent=2))
     elif as_csv:
-        _write_csv(answers, wanted.profile.genres)
+        _write_csv(answers)
     else:
-        say(f"Models of the run: {wanted}.", style="dim")
-        for model in models.values():
-            say(f"- {model.learned_from}", style="dim")
-        if wanted.profile.corpus == "synthetic":
-            say("They know composed music alone: of real music they tell little.", style="dim")
+        for name, model in models.items():
+            say(f"{name}: {model.learned_from}", style="dim")
+        if composed and len(models) > 1:
+            say(f"The models of the run ({wanted}) know composed music alone: of real music they tell little.", style="dim")
     if any("error" in answer for answer in answers):
         raise typer.Exit(1)
 
@@ -152,23 +157,26 @@ def _show_guesses(answer: dict, along: bool) -> None:
             best = (max(moment[approach].items(), key=lambda one: one[1]) for approach in answer["guesses"])
             table.add_row(f"{minutes}:{seconds:02d}", *(f"{genre} {100 * share:.0f} %" for genre, share in best))
         console.print(table)
+    if answer["tags"]:
+        say("Tags: " + ", ".join(f"{tag} {100 * score:.0f} %" for tag, score in answer["tags"].items()))
     if answer["nearest"]:
         say(f"Nearest training clips, by the 57 statistics: {', '.join(answer['nearest'])}")
     for note in answer["notes"]:
         say(f"Note: {note}.")
 
 
-def _write_csv(answers: list[dict], genres: tuple[str, ...]) -> None:
+def _write_csv(answers: list[dict]) -> None:
     import csv
 
-    table = csv.writer(sys.stdout)
-    table.writerow(["file", "approach", "start_s", *genres, "error"])
+    table = csv.DictWriter(sys.stdout, ["file", "approach", "start_s", *GENRES, "error"])
+    table.writeheader()
     for answer in answers:
         if "error" in answer:
-            table.writerow([answer["file"], "", "", *("" for _ in genres), answer["error"]])
+            table.writerow({"file": answer["file"], "error": answer["error"]})
         for moment in answer.get("along", ()):
             for approach in answer["guesses"]:
-                table.writerow([answer["file"], approach, moment["start_s"], *moment[approach].values(), ""])
+                about = {"file": answer["file"], "approach": approach, "start_s": moment["start_s"]}
+                table.writerow(about | moment[approach])
 
 
 @app.command()

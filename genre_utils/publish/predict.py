@@ -1,10 +1,11 @@
-"""Guess the genre of any audio file with the models of one run."""
+"""Guess the genre of any audio file: with MusiCNN and what its tags of real music say, and with the models of one run."""
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import NamedTuple
 
 import librosa
 import numpy as np
+from scipy.special import softmax
 
 from genre_utils.audio import SHORTEST_S, open_audio, resample, silent_share, to_mono
 from genre_utils.comparison import command
@@ -25,9 +27,11 @@ from genre_utils.features import (
     mel_unit,
 )
 from genre_utils.identity import CONCERNS, Identity
+from genre_utils.models import musicnn
 from genre_utils.models.saved import load_model
 from genre_utils.models.svm import load_svm
 from genre_utils.models.wav2vec import load_backbone
+from genre_utils.paths import package_data
 from genre_utils.profiles import Profile
 from genre_utils.records import RECORD, RunCard
 from genre_utils.windows import predict_clips, window_starts
@@ -62,48 +66,91 @@ def _predictor(approach: str, folder: Path, profile: Profile) -> Predictor:
 
 
 class Model(NamedTuple):
-    """A trained model that can be asked, what it was trained on, in a sentence, and the classical one's own questions."""
+    """A trained model that can be asked, what it was trained on, in a sentence, and its genres."""
 
     predict: Predictor
     learned_from: str
-    classical: Classical | None = None
+    genres: Sequence[str]
+    #: What else it says of what is heard: ``tags``, ``nearest``, ``notes``.
+    asides: Callable[[Callable[[int], np.ndarray]], dict] = lambda hear: {}
 
 
-class Classical:
-    """The SVM of a run, asked about excerpts at a level like that of its training clips: networks do not mind the level,
-    the 57 statistics do."""
+class Level:
+    """The level of what is heard: what no training clip has is brought to their median, and that is said.
 
-    def __init__(self, folder: Path, profile: Profile):
-        (self.svm, self.features, self.clips), self.rate_hz = load_svm(folder), profile.mel_rate_hz
-        self.levels = np.sort(self.features[:, FEATURE_NAMES.index("rms_mean")])
-        self.statistics, self.level = (lru_cache(maxsize=1)(asked) for asked in (self._statistics, self._level))
+    `levels` are the least, the median and the greatest mean RMS of the training clips, full scale = 1.
+    """
 
-    def _statistics(self, hear: Callable[[int], np.ndarray]) -> np.ndarray:
-        return np.stack([clip_statistics(wave, self.rate_hz) for wave in hear(self.rate_hz) * np.float32(self.gain(hear))])
+    def __init__(self, levels: Sequence[float], approach: str, rate_hz: int):
+        (self.low, self.middle, self.high), self.approach, self.rate_hz = levels, approach, rate_hz
 
-    def _level(self, hear: Callable[[int], np.ndarray]) -> float:
+    def _of(self, hear: Callable[[int], np.ndarray]) -> float:
         return float(librosa.feature.rms(y=hear(self.rate_hz), pad_mode="reflect").mean())
 
     def gain(self, hear: Callable[[int], np.ndarray]) -> float:
-        """1, or for a level that no training clip has, what makes it their median."""
-        level = self.level(hear)
-        return 1.0 if self.levels[0] <= level <= self.levels[-1] else float(np.median(self.levels) / level)
+        level = self._of(hear)
+        return 1.0 if self.low <= level <= self.high else self.middle / level
+
+    def brought(self, hear: Callable[[int], np.ndarray]) -> np.ndarray:
+        """The excerpts, (k, samples)."""
+        return hear(self.rate_hz) * np.float32(self.gain(hear))
+
+    def notes(self, hear: Callable[[int], np.ndarray]) -> list[str]:
+        if self.gain(hear) == 1.0:
+            return []
+        level, low, high = (f"{20 * np.log10(max(x, 1e-9)):.0f}" for x in (self._of(hear), self.low, self.high))
+        unlike = f"its level ({level} dB) is unlike that of the training clips ({low} to {high} dB)"
+        return [f"{unlike}: for the {self.approach} it was brought to theirs"]
+
+
+class Classical:
+    """The SVM of a run. Networks hardly mind the level of what they hear, the 57 statistics do."""
+
+    def __init__(self, folder: Path, profile: Profile):
+        self.svm, self.features, self.clips = load_svm(folder)
+        levels = np.percentile(self.features[:, FEATURE_NAMES.index("rms_mean")], [0, 50, 100])
+        self.level = Level(levels, "svm", profile.mel_rate_hz)
+        self.statistics = lru_cache(maxsize=1)(self._statistics)
+
+    def _statistics(self, hear: Callable[[int], np.ndarray]) -> np.ndarray:
+        return np.stack([clip_statistics(wave, self.level.rate_hz) for wave in self.level.brought(hear)])
 
     def predict(self, hear: Callable[[int], np.ndarray]) -> np.ndarray:
         return self.svm.predict_proba(self.statistics(hear))
 
-    def nearest(self, hear: Callable[[int], np.ndarray]) -> list[str]:
-        """Names of the three training clips whose standardised features are nearest."""
+    def asides(self, hear: Callable[[int], np.ndarray]) -> dict:
+        """The three training clips whose standardised features are nearest; notes."""
         gaps = (self.features - self.statistics(hear).mean(axis=0)) / (self.features.std(axis=0) + 1e-9)
-        return [str(self.clips[i]) for i in np.argsort(np.square(gaps).sum(axis=1))[:3]]
+        nearest = [str(self.clips[i]) for i in np.argsort(np.square(gaps).sum(axis=1))[:3]]
+        return {"nearest": nearest, "notes": self.level.notes(hear)}
 
-    def note(self, hear: Callable[[int], np.ndarray]) -> str | None:
-        """What to say of a level that had to be changed."""
-        if self.gain(hear) == 1.0:
-            return None
-        low, high, level = (f"{20 * np.log10(max(x, 1e-9)):.0f}" for x in (*self.levels[[0, -1]], self.level(hear)))
-        return (f"its level ({level} dB) is unlike that of the training clips ({low} to {high} dB): for the svm it was "
-                "brought to theirs")  # fmt: skip
+
+class Tags:
+    """MusiCNN's tags, and a weighted sum of them for each genre, learned from real clips of GTZAN."""
+
+    def __init__(self) -> None:
+        self.reader = json.loads(package_data("musicnn", "genres.json").read_text(encoding="utf-8"))
+        self.level = Level(self.reader["levels"], "tags", musicnn.RATE_HZ)
+        self.scores = lru_cache(maxsize=1)(self._scores)
+
+    def _scores(self, hear: Callable[[int], np.ndarray]) -> np.ndarray:
+        return np.stack([musicnn.hear(wave)["tags"].mean(axis=0) for wave in self.level.brought(hear)])
+
+    def predict(self, hear: Callable[[int], np.ndarray]) -> np.ndarray:
+        mean, deviation, weights, bias = (np.array(self.reader[name]) for name in ("mean", "deviation", "weights", "bias"))
+        return softmax((self.scores(hear) - mean) / deviation @ weights.T + bias, axis=1)
+
+    def asides(self, hear: Callable[[int], np.ndarray]) -> dict:
+        """The likeliest tags with their scores; notes."""
+        mean = self.scores(hear).mean(axis=0)
+        tags = {musicnn.TAGS[i]: round(float(mean[i]), 3) for i in np.argsort(-mean)[:5]}
+        return {"tags": tags, "notes": self.level.notes(hear)}
+
+
+def real_music() -> dict[str, Model]:
+    """What comes with the book and has learned from real music."""
+    tags = Tags()
+    return {"tags": Model(tags.predict, tags.reader["learned from"], tags.reader["genres"], tags.asides)}
 
 
 def _learned_from(card: RunCard) -> str:
@@ -122,9 +169,12 @@ def load_models(run: Identity) -> dict[str, Model]:
     for name in CONCERNS:
         folder = run.folder(name)
         if (folder / RECORD).is_file():
-            classical = Classical(folder, run.profile) if name == "svm" else None
-            predict = classical.predict if classical else _predictor(name, folder, run.profile)
-            found[name] = Model(predict, _learned_from(RunCard.load(folder / RECORD)), classical)
+            about = _learned_from(RunCard.load(folder / RECORD)), run.profile.genres
+            if name == "svm":
+                classical = Classical(folder, run.profile)
+                found[name] = Model(classical.predict, *about, classical.asides)
+            else:
+                found[name] = Model(_predictor(name, folder, run.profile), *about)
     if not found:
         raise RunError(f"there is no model of the run ({run}): train some first, for example with\n    {command(run)}")
     return found
@@ -183,35 +233,35 @@ def _quiet() -> Iterator[None]:
         os.close(nowhere)
 
 
-def predict_file(path: Path, models: dict[str, Model], profile: Profile, *, top: int = 3) -> dict:
+def predict_file(path: Path, models: dict[str, Model], clip_s: float, *, top: int = 3) -> dict:
     """What each model says of one file; an AudioError if there is nothing to judge.
 
-    Excerpts as long as the profile's clips are heard, evenly spaced, :data:`EXCERPTS` at most; a shorter file is repeated.
+    Excerpts of `clip_s` seconds are heard, evenly spaced, :data:`EXCERPTS` at most; a shorter file is repeated.
 
     Returns
     -------
     dict
         ``seconds`` (of the whole file); ``guesses``: approach -> the `top` likeliest genres with their probability, mean
         over the excerpts; ``along``: for each excerpt its start in seconds and each approach's probabilities of all
-        genres; ``nearest``: names of the nearest training clips, by the 57 statistics; ``notes``.
+        genres; ``tags``: the likeliest with their scores; ``nearest``: names of the nearest training clips, by the 57
+        statistics; ``notes``.
     """
-    total_s, starts_s, waves, own_hz = listen(path, profile.clip_s)
+    total_s, starts_s, waves, own_hz = listen(path, clip_s)
 
     @lru_cache
     def hear(rate_hz: int) -> np.ndarray:
-        samples = round(profile.clip_s * rate_hz)
+        samples = round(clip_s * rate_hz)
         return np.stack([fit_length(resample(wave, own_hz, rate_hz), samples) for wave in waves])
 
     found = {"seconds": round(total_s, 2), "guesses": {}, "along": [{"start_s": round(float(s), 2)} for s in starts_s],
-             "nearest": [], "notes": []}  # fmt: skip
+             "tags": {}, "nearest": [], "notes": []}  # fmt: skip
     for name, model in models.items():
         scores = model.predict(hear)
         mean = scores.mean(axis=0)
         best = np.argsort(mean)[::-1][:top]
-        found["guesses"][name] = [{"genre": profile.genres[i], "probability": round(float(mean[i]), 4)} for i in best]
+        found["guesses"][name] = [{"genre": model.genres[i], "probability": round(float(mean[i]), 4)} for i in best]
         for moment, row in zip(found["along"], scores, strict=True):
-            moment[name] = {genre: round(float(p), 4) for genre, p in zip(profile.genres, row, strict=True)}
-        if model.classical:
-            found["nearest"], note = model.classical.nearest(hear), model.classical.note(hear)
-            found["notes"] += [note] if note else []
+            moment[name] = {genre: round(float(p), 4) for genre, p in zip(model.genres, row, strict=True)}
+        told = model.asides(hear)
+        found |= told | {"notes": found["notes"] + told.get("notes", [])}
     return found

@@ -48,19 +48,20 @@ def ledger_markdown(table: pd.DataFrame, link: Callable[[str], str] = str) -> st
 
     `table` is that of :func:`genre_utils.study.ledger.ledger`; `link` makes a record or notebook into a link.
     """
-    from genre_utils.study.ledger import overview, summary
+    from genre_utils.study.claims import NOT_RUN
+    from genre_utils.study.ledger import overview, summary, verdict
 
     wide = overview(table).reset_index()
     parts = [summary(table), "", *markdown_table(["Claim", "Reported", *wide.columns[2:]], wide.to_numpy()), ""]
     header = ("Evidence", "Found", "Verdict", "Why", "Record", "Notebook")
     for claim, rows in table.groupby("claim", sort=False):
-        first = rows.iloc[0]
+        first, found = rows.iloc[0], rows[rows["verdict"] != NOT_RUN]
         told = f"Reported: {first['reported']} ({first['where']}). Holds if {first['criterion']}."
         cells = [
             (row.evidence, row.ours, f"**{row.verdict}**", row.why, link(row.record), link(row.notebook))
-            for row in rows.itertuples()
+            for row in found.itertuples()
         ]
-        parts += [f"## {claim}", "", told, "", *markdown_table(header, cells), ""]
+        parts += [f"## {claim}", "", verdict(rows), "", told, "", *(markdown_table(header, cells) if cells else ()), ""]
     return "\n".join(parts).rstrip()
 
 

@@ -120,7 +120,9 @@ def pretrain(
 
 
 #: What :mod:`genre_utils.experiments` can answer; the first five about backbones.
-QUESTIONS = ("labels", "layers", "fine-tuning", "transfer", "protocol", "classical", "windows", "audit")
+QUESTIONS = (
+    "labels", "layers", "fine-tuning", "transfer", "protocol", "classical", "pretraining-or-raw-audio", "windows", "audit",
+)  # fmt: skip
 
 
 @app.command()

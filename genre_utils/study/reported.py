@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import confint_proportions_2indep
 
 from genre_utils import evaluation
@@ -94,12 +95,24 @@ def reported_difference(a: str, b: str) -> Interval:
     return Interval(x.value - z.value, float(low), float(high), min(x.n, z.n), "Newcombe 95 %, different clips")
 
 
-def against_study(record: Experiment, approach: str, classifier: str = "SVM") -> dict[str, float]:
-    """Exact McNemar test of a classical classifier on the study's own wav2vec test clips; ``b``: only the classifier is right.
+def against_study(record: Experiment, classifier: str = "SVM") -> pd.DataFrame:
+    """Exact McNemar tests of a classifier against the study's stored predictions of its 100 wav2vec test clips.
 
-    `record` is that of :mod:`genre_utils.experiments.classical`; `approach` is head-only or full.
+    `record` is one of :mod:`genre_utils.experiments` with the condition ``study: wav2vec``. Index: head-only and full;
+    columns: ``only_it`` and ``only_study`` count the clips that one alone has right; ``p``; ``p_holm``, for two tests.
     """
-    ids, y, predicted = predictions(approach)
     place = {clip: i for i, clip in enumerate(record.clips)}
-    ours = record.marks(classifier, "study: wav2vec")[0][[place[clip] for clip in ids]]
-    return evaluation.mcnemar(ours == 1, predicted == y)
+    marks, rows = record.marks(classifier, "study: wav2vec")[0], {}
+    for approach in WITH_PREDICTIONS:
+        ids, y, predicted = predictions(approach)
+        rows[approach] = evaluation.mcnemar(marks[[place[clip] for clip in ids]] == 1, predicted == y)
+    table = pd.DataFrame.from_dict(rows, orient="index").rename(columns={"b": "only_it", "c": "only_study"})
+    return table.assign(p_holm=multipletests(table["p"], method="holm")[1])
+
+
+@lru_cache(maxsize=1)
+def literature() -> pd.DataFrame:
+    """Accuracies that others report on the fault-filtered split of GTZAN: ``what, accuracy`` (:class:`Interval`), ``source``."""
+    stored = json.loads(package_data("literature.json").read_text(encoding="utf-8"))
+    n, table = stored["n"], pd.DataFrame(stored["figures"])
+    return table.assign(accuracy=[evaluation.wilson(round(n * figure / 100), n) for figure in table["accuracy"]])
