@@ -28,6 +28,7 @@ from genre_utils.models.cnn import GenreCNN
 from genre_utils.models.wav2vec import Backbone, GenreWav2Vec
 from genre_utils.profiles import PROFILES
 from genre_utils.provenance import hardware, origin
+from genre_utils.publish.results import markdown_table
 from genre_utils.splits import gtzan_split
 from genre_utils.training import steps_per_epoch
 
@@ -156,6 +157,25 @@ def features_s() -> float:
         return median_s(lambda: (decode[0](), mel_unit(decode[1]()[0])))
 
 
+def section(one: dict) -> str:
+    """What the timing page says of a result: Markdown."""
+    names = list(one["estimate_s"])
+    flop = ", ".join(f"{name} {one['total_flop'][name] / 1e15:.2g}" for name in names)
+    shares = ", ".join(f"{name} {100 * one['cpu_share'][name]:.0f} %" for name in names)
+    (slow, fast), (slow_memory, fast_memory) = ([f"{100 * x:.0f}" for x in pair] for pair in one["of_peak"].values())
+    text = f"""Nobody has run the profile gtzan on a GPU for this edition, so these are estimates, of one training on the fault-filtered split
+with all of its epochs. We counted operations (in 10<sup>15</sup>: {flop}) and the bytes that pass through memory at least, and divided them by the speeds
+that the maker publishes, of which a program is taken to reach {slow} to {fast} % (half precision) and {slow_memory} to {fast_memory} % (memory). The scarcer decides.
+What the processor does comes on top: decoding and spectrograms (about {one['cpu_features_s']} s of one core), training heads on stored states, saving, starting.
+
+A processor ({one['machine']['processor']}) reached, of its own speed at one large matrix product: {shares}. That share cannot be carried
+over: a GPU computes many times more for each byte that its memory delivers, and it waits for Python between small steps."""
+    gpus = {gpu: [one["estimate_s"][name][gpu] for name in names] for gpu in one["estimate_s"][names[0]]}
+    rows = [(gpu, *(f"{max(1, low):.0f} to {max(1, high):.0f} s" for low, high in spans)) for gpu, spans in gpus.items()]
+    rows.append(("memory, at least", *(f"{one['memory_gb'][name]:.1f} GB" for name in names)))
+    return "\n".join(["## Estimated, not measured", "", text, "", *markdown_table(("Estimate", *names), rows, names)]) + "\n"
+
+
 def main() -> None:
     """Count, measure the processor, estimate, print, and keep it if asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -190,6 +210,7 @@ def main() -> None:
     print(json.dumps(about, indent=1))
     if write:
         RESULT.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+        RESULT.with_suffix(".md").write_text(section(about), encoding="utf-8")
 
 
 if __name__ == "__main__":

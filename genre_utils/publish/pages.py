@@ -96,17 +96,18 @@ ready before or that a former run left in the cache."""
     else:
         lines = ["""These pages were built from the outputs stored in the notebooks; nothing was run while building
 them, so there are no times of their own to show. `make book` runs every chapter and measures it."""]
-    return "\n".join(["# What it costs to run", "", *lines, *_recorded_times(), *_estimates()]) + "\n"
+    return "\n".join(["# What it costs to run", "", *lines, *_recorded_times(), *_notes()]) + "\n"
 
 
-def _timing_records() -> list[dict]:
-    paths = sorted((recorded_dir() or Path()).glob("timing/*.json"))
-    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+def _notes() -> list[str]:
+    """What the benchmarks wrote for this page, each a section."""
+    return ["\n" + path.read_text(encoding="utf-8") for path in sorted((recorded_dir() or Path()).glob("timing/*.md"))]
 
 
 def _recorded_times() -> list[str]:
     """Lines on what ``benchmarks/book.py`` recorded on other machines."""
-    records = [one for one in _timing_records() if "run_s" in one]
+    paths = sorted((recorded_dir() or Path()).glob("timing/*.json"))
+    records = [one for one in (json.loads(path.read_text(encoding="utf-8")) for path in paths) if "run_s" in one]
     if not records:
         return []
     minutes = [(one["run_s"] + one["pages_s"]) / 60 for one in records]
@@ -122,28 +123,6 @@ many laptops and desktop computers; it was imitated by switching both off."""
         rows.append((name, run, pages, f"{one['memory_gb']:.1f} GB", *chapters))
     numbers = ("Chapters", "Pages", "Memory", *(name[:2] for name in records[0]["chapters_s"]))
     return ["", "## On other machines", "", text, "", *markdown_table(("Machine", *numbers), rows, numbers)]
-
-
-def _estimates() -> list[str]:
-    """Lines on what ``benchmarks/gpu_estimate.py`` expects of GPUs."""
-    one = next((one for one in _timing_records() if "estimate_s" in one), None)
-    if one is None:
-        return []
-    names = list(one["estimate_s"])
-    flop = ", ".join(f"{name} {one['total_flop'][name] / 1e15:.2g}" for name in names)
-    shares = ", ".join(f"{name} {100 * one['cpu_share'][name]:.0f} %" for name in names)
-    (slow, fast), (slow_memory, fast_memory) = ([f"{100 * x:.0f}" for x in pair] for pair in one["of_peak"].values())
-    text = f"""Nobody has run the profile gtzan on a GPU for this edition, so these are estimates, of one training on the fault-filtered split
-with all of its epochs. We counted operations (in 10<sup>15</sup>: {flop}) and the bytes that pass through memory at least, and divided them by the speeds
-that the maker publishes, of which a program is taken to reach {slow} to {fast} % (half precision) and {slow_memory} to {fast_memory} % (memory). The scarcer decides.
-What the processor does comes on top: decoding and spectrograms (about {one['cpu_features_s']} s of one core), training heads on stored states, saving, starting.
-
-A processor ({one['machine']['processor']}) reached, of its own speed at one large matrix product: {shares}. That share cannot be carried
-over: a GPU computes many times more for each byte that its memory delivers, and it waits for Python between small steps."""
-    gpus = {gpu: [one["estimate_s"][name][gpu] for name in names] for gpu in one["estimate_s"][names[0]]}
-    rows = [(gpu, *(f"{max(1, low):.0f} to {max(1, high):.0f} s" for low, high in spans)) for gpu, spans in gpus.items()]
-    rows.append(("memory, at least", *(f"{one['memory_gb'][name]:.1f} GB" for name in names)))
-    return ["", "## Estimated, not measured", "", text, "", *markdown_table(("Estimate", *names), rows, names)]
 
 
 def build_book(

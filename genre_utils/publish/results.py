@@ -1,4 +1,4 @@
-"""Pages and tables made from run records: README.md's, the matrix of runs, the ledger."""
+"""Pages and tables made from run records: README.md's, and the ledger."""
 
 from __future__ import annotations
 
@@ -75,41 +75,6 @@ def linked(places: str) -> str:
         return f"{{download}}`{Path(place).stem} <{inside}>`" if inside != place else place
 
     return ", ".join(map(link, places.split(", ")))
-
-
-def matrix_frame(paths: Iterable[Path]) -> pd.DataFrame:
-    """One row a run record: approach, split, seed, backbone, corpus and scores.
-
-    A RunError if there is no file, if one is no run record, or if two are of the same run.
-    """
-    found: dict[tuple, tuple[Path, RunCard]] = {}
-    for path in paths:
-        card = RunCard.load(path)
-        named = [(card.backbone or {}).get(what, "") for what in ("name", "fingerprint")]
-        place = list(TITLES).index(card.approach)
-        run = (card.split.name, *named, place, card.protocol, tuple(card.genres), card.seed, card.corpus.fingerprint)
-        if run in found:
-            raise RunError(f"{found[run][0]} and {path} are of the same run: one of them is in the wrong place")
-        found[run] = path, card
-    if not found:
-        raise RunError("there is no run record to collect")
-    rows = []
-    for run, (_, card) in sorted(found.items()):
-        score = card.accuracy
-        scores = (score.value, score.low, score.high, card.macro_f1.value, score.n)
-        rows.append((card.approach, card.title, card.split.name, card.seed, run[1], card.corpus.name, *scores))
-    about = ["approach", "title", "split", "seed", "backbone", "corpus"]
-    return pd.DataFrame(rows, columns=[*about, "accuracy", "low", "high", "macro_f1", "n"])
-
-
-def matrix_markdown(table: pd.DataFrame) -> str:
-    """The data frame of :func:`matrix_frame` as a Markdown table."""
-    rows = []
-    for run in table.itertuples():
-        accuracy, macro_f1 = _percent(Interval(run.accuracy, run.low, run.high, run.n)), f"{100 * run.macro_f1:.1f} %"
-        rows.append((run.title, run.split, run.seed, run.backbone or "–", run.corpus, accuracy, macro_f1, run.n))
-    header = ("Approach", "Split", "Seed", "Backbone", "Corpus", "Accuracy (95 %)", "Macro F1", "Test clips")
-    return "\n".join(markdown_table(header, rows, ("Seed", "Macro F1", "Test clips"))) + "\n"
 
 
 def between_marks(text: str) -> str:

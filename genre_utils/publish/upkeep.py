@@ -154,16 +154,15 @@ def measure(
     if seeds is not None:
         options["seeds"] = range(2, 2 + seeds) if question == "audit" else seeds
     found = module.measure(**options, progress=console.is_terminal)
+    path = found.save((out or home() / "build" / "experiments") / f"{question}.json")
     if question == "audit":
         typer.echo(module.quality(found).to_string())
     else:
-        for condition in found.conditions:
-            for name in found.contestants:
-                layer = max(found.layers_of(name)) if question == "layers" else None
-                told = f"{condition}: {name}" if condition else name
-                say(f"{told}: {found.accuracy(name, condition=condition, layer=layer, labels=None)}")
-    folder = out or home() / "build" / "experiments"
-    say(f"written to {found.save(folder / f'{question}.json')}")
+        for condition, name in sorted({(trial.condition, trial.contestant) for trial in found.trials}):
+            layer = max(found.layers_of(name)) if question == "layers" else None
+            told = f"{condition}: {name}" if condition else name
+            say(f"{told}: {found.accuracy(name, condition=condition, layer=layer, labels=None)}")
+    say(f"written to {path}")
 
 
 @app.command()
@@ -246,18 +245,3 @@ def export(
     for card in cards:
         say(card)
     say(f"Written to {file}. To contribute it, put it into book/results/contributed/ and open a pull request.")
-
-
-@app.command()
-def collect(
-    records: Annotated[list[Path], typer.Argument(help="Run records (JSON files of any profile, split and seed).")],
-    out: Annotated[Path, typer.Option(help="Where the table goes, as OUT.csv and OUT.md.")],
-) -> None:
-    """One table of many run records: what the workflow in workflow/ ends with."""
-    from genre_utils.publish import results as made
-
-    table = made.matrix_frame(records)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(f"{out}.csv", index=False)
-    Path(f"{out}.md").write_text(made.matrix_markdown(table), encoding="utf-8")
-    say(f"{len(table)} runs: {out}.csv and {out}.md")
