@@ -22,6 +22,7 @@ import psutil
 
 from genre_utils.provenance import hardware, origin
 from genre_utils.publish.pages import chapter_times
+from genre_utils.publish.results import markdown_table
 from genre_utils.publish.run import all_chapters
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,6 +51,21 @@ def timed(words: list[str], environment: dict[str, str]) -> tuple[float, float]:
     return time.monotonic() - began, peak[0]
 
 
+def section(one: dict) -> str:
+    """What the timing page says of a result: Markdown."""
+    about, chapters = one["machine"], one["chapters_s"]
+    seconds = {"Chapters": one["run_s"], "Pages": one["pages_s"], **{name[:2]: spent for name, spent in chapters.items()}}
+    cells = [f"{int(s // 60)} min {s % 60:02.0f} s" if s >= 60 else f"{s:.0f} s" for s in seconds.values()]
+    name = ", ".join(filter(None, (about["processor"], f"{about['cores']} cores", about["imitated"])))
+    text = f"""The whole book (profile mini, after installation, all caches empty) took {(one['run_s'] + one['pages_s']) / 60:.1f} minutes
+and up to {one['memory_gb']:.1f} GB of memory, with two chapters side by side."""
+    if about["imitated"]:
+        text += """ A processor with "AVX2 only" has neither AVX-512 nor bfloat16, as
+many laptops and desktop computers; it was imitated by switching both off."""
+    table = markdown_table(list(seconds), [cells], list(seconds))
+    return "\n".join([f"## On another machine: {name}", "", text, "", *table]) + "\n"
+
+
 def main() -> None:
     """Run, print a table, and keep it if asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -72,6 +88,7 @@ def main() -> None:
         path = ROOT / "book" / "results" / "timing" / f"{name}.json"
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+        path.with_suffix(".md").write_text(section(about), encoding="utf-8")
 
 
 if __name__ == "__main__":

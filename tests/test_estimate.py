@@ -52,6 +52,16 @@ def test_operations_and_bytes_are_those_counted_by_hand(benchmark):
     assert benchmark.count(Grouped, 5, 1, 10, train=False).flop == first + grouped + last
 
 
+def test_sections_of_the_timing_page_are_those_of_their_records(benchmark):
+    spec = importlib.util.spec_from_file_location("book_benchmark", ROOT / "benchmarks" / "book.py")
+    book = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(book)
+    for path in (recorded_dir() / "timing").glob("*.json"):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        made = (benchmark if "estimate_s" in record else book).section(record)
+        assert path.with_suffix(".md").read_text(encoding="utf-8") == made
+
+
 def test_the_timing_page_shows_the_recorded_estimate_as_one(monkeypatch, tmp_path):
     record = json.loads((recorded_dir() / "timing" / "gpu-estimate.json").read_text(encoding="utf-8"))
     page = pages.timing_page({}).partition("## Estimated, not measured")[2]

@@ -20,7 +20,6 @@ from genre_utils.experiments import (
     classical,
     fine_tuning,
     labels,
-    layers,
     material,
     pretraining_or_raw_audio,
     protocol,
@@ -31,6 +30,7 @@ from genre_utils.experiments.classical import BY_ARTIST, FIXED, RANDOM, feature_
 from genre_utils.experiments.material import PRE_TRAINED
 from genre_utils.features import FEATURE_NAMES
 from genre_utils.models.wav2vec import Backbone, load_backbone, random_backbone, small_config
+from genre_utils.paths import package_data
 from genre_utils.profiles import GENRES, PROFILES, Training
 from genre_utils.protocol import CHOICES, CORRECTED, ORIGINAL
 from genre_utils.publish.upkeep import QUESTIONS
@@ -38,6 +38,7 @@ from genre_utils.records import CNN, LOG_MEL, SVM, CorpusInfo, Experiment, Trial
 from genre_utils.records import RANDOM as RANDOM_WEIGHTS
 from genre_utils.splits import Split, clip_of, grouped_folds, gtzan_ids, gtzan_split
 
+ROOT = Path(__file__).resolve().parents[1]
 NEAREST = {"nearest": (KNeighborsClassifier(1), {})}
 
 
@@ -71,6 +72,8 @@ def test_an_experiment_keeps_marks_and_computes_every_figure_from_them(tmp_path)
     assert found.accuracy("x", against="y").value == pytest.approx(0.375)
     path = found.save(tmp_path / "toy.json")
     assert Experiment.load(path) == found
+    with pytest.raises(RunError, match="no 'z' .* it has x, y"):
+        found.marks("z")
     assert not {"accuracy", "mean", "interval"} & set(json.loads(path.read_text()))
 
 
@@ -118,7 +121,7 @@ def test_the_book_has_a_record_on_every_question(question):
         assert question == "audit" or len(trial.marks) == len(found.clips) == len(found.artists)
 
 
-@pytest.mark.parametrize("question", ["labels", "layers", "fine-tuning", "transfer", "protocol"])
+@pytest.mark.parametrize("question", ["labels", "fine-tuning", "transfer", "protocol"])
 def test_the_records_of_the_book_are_about_the_backbone_that_it_ships(question):
     found = Experiment.recorded(question)
     assert found.backbones[PRE_TRAINED] == load_backbone("shipped").fingerprint
@@ -164,19 +167,6 @@ def test_labels_are_drawn_alike_for_every_contestant_and_scored_on_the_test_clip
     assert np.array_equal(*found.marks("tiny"))
     assert not np.array_equal(*found.marks(RANDOM_WEIGHTS))
     assert found.backbones == {"tiny": backbone.fingerprint}
-
-
-def test_every_layer_is_probed_and_the_record_survives_the_disk(tiny_world, backbone, tmp_path):
-    found = layers.measure({"tiny": backbone}, seeds=2, progress=False)
-    assert found.layers_of("tiny") == [0, 1, 2] and found.layers_of(LOG_MEL) == [0]
-    assert Experiment.load(found.save(tmp_path / "layers.json")) == found
-    lead = found.accuracy("tiny", against=RANDOM_WEIGHTS, layer=1)
-    assert lead.value == pytest.approx(found.marks("tiny", layer=1).mean() - found.marks(RANDOM_WEIGHTS, layer=1).mean())
-    assert lead.low <= lead.value <= lead.high
-    with pytest.raises(RunError, match="no 'wav2vec'.* it has tiny, log-mel statistics, random weights"):
-        found.marks("wav2vec")
-    with pytest.raises(RunError, match="no 'tiny'.*layer[ =]9"):
-        found.marks("tiny", layer=9)
 
 
 def test_whole_networks_are_trained_from_each_start(tiny_world, backbone, genre_home):
@@ -389,11 +379,12 @@ def test_contestants_on_features_of_others_share_the_splits(archives, monkeypatc
     reason="set GTZAN_FEATURES_CSV to GTZAN's features_30_sec.csv, with MusiCNN's published tags beside it",
 )
 def test_the_shipped_reader_of_tags_is_the_one_that_the_record_judges(monkeypatch):
-    asked, written = pretraining_or_raw_audio, {}
-    monkeypatch.setattr(asked, "write_whole", lambda path, content: written.update({path.name: json.loads(content)}))
-    shipped = json.loads(asked.ship_reader().read_text())
-    made = written["genres.json"]
-    assert made["learned from"] == shipped["learned from"] and made["genres"] == shipped["genres"]
+    monkeypatch.syspath_prepend(ROOT / "workflow")
+    import ship_reader
+
+    asked, made = pretraining_or_raw_audio, ship_reader.made()
+    shipped = json.loads(package_data("musicnn", "genres.json").read_text(encoding="utf-8"))
+    assert made["learned from"] == shipped["learned from"] and list(made["genres"]) == shipped["genres"]
     for name in ("mean", "deviation", "weights", "bias", "levels"):
         np.testing.assert_allclose(made[name], shipped[name], atol=1e-3)
     x = (asked.archived(asked.MUSICNN)[:, :50] - shipped["mean"]) / shipped["deviation"]

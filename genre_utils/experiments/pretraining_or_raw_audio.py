@@ -7,26 +7,21 @@ that their authors published. The archives are looked for beside the table that 
 
 from __future__ import annotations
 
-import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from genre_utils.errors import CorpusError
 from genre_utils.experiments.classical import FIXED, TABLE_VARIABLE, feature_table, measure_splits
 from genre_utils.experiments.material import record
-from genre_utils.features import FEATURE_NAMES
 from genre_utils.models.musicnn import TAGS
 from genre_utils.models.svm import GRID, rbf_svm
-from genre_utils.paths import package_data, write_whole
-from genre_utils.profiles import GENRES
 from genre_utils.records import Experiment
-from genre_utils.splits import gtzan_ids, gtzan_split
+from genre_utils.splits import gtzan_ids
 
 STATISTICS, CHOI, MUSICNN = "57 statistics", "Choi's network", "MusiCNN's tags"
 #: A weighted sum of the mean tag scores for each genre: what `predict` asks first.
@@ -35,31 +30,25 @@ CONTAMINATED = "features that had seen the exam"
 FILTERED = "fault-filtered"
 
 
-@dataclass(frozen=True)
-class Archive:
-    """A file of features: ``ids`` and the arrays `names`, laid side by side."""
-
-    file: str
-    names: tuple[str, ...]
-
-
+#: Contestant -> file, and the arrays of it that are laid side by side, beside ``ids``.
 ARCHIVES = {
-    CHOI: Archive("gtzan_choi_features.npz", ("features",)),
-    MUSICNN: Archive("gtzan_musicnn_taggrams.npz", ("mean", "std")),
-    CONTAMINATED: Archive("gtzan_contaminated_embeddings.npz", ("features",)),
+    CHOI: ("gtzan_choi_features.npz", ["features"]),
+    MUSICNN: ("gtzan_musicnn_taggrams.npz", ["mean", "std"]),
+    CONTAMINATED: ("gtzan_contaminated_embeddings.npz", ["features"]),
 }
+PENALTIES = {"logisticregression__C": [0.003, 0.01, 0.03, 0.1, 0.3, 1.0]}
 
 
 def archived(name: str) -> np.ndarray:
     """Features of the 999 usable clips, (999, ...), float64; NaN where the archive has none. A CorpusError says what is missing."""
-    archive = ARCHIVES[name]
-    path = Path(os.environ.get(TABLE_VARIABLE, "")).expanduser().parent / archive.file
+    file, parts = ARCHIVES[name]
+    path = Path(os.environ.get(TABLE_VARIABLE, "")).expanduser().parent / file
     try:
         with np.load(path, allow_pickle=False) as stored:
             place = {str(clip): i for i, clip in enumerate(stored["ids"])}
-            rows = np.concatenate([stored[part].astype(np.float64) for part in archive.names], axis=-1)
+            rows = np.concatenate([stored[part].astype(np.float64) for part in parts], axis=-1)
     except (OSError, ValueError, KeyError) as error:
-        raise CorpusError(f"{path} is needed, with the arrays ids and {', '.join(archive.names)} ({error})") from error
+        raise CorpusError(f"{path} is needed, with the arrays ids and {', '.join(parts)} ({error})") from error
     nothing = np.full(rows.shape[1:], np.nan)
     return np.stack([rows[place[clip]] if clip in place else nothing for clip in gtzan_ids()])
 
@@ -79,7 +68,7 @@ def measure(seeds: int = 10, progress: bool = True) -> Experiment:
     few = {"drawn": {}, "fixed": {FILTERED: FIXED[FILTERED]}}
     plan = [(name, x, rbf_svm(), GRID, {"fixed": FIXED}) for name, x in whole.items()]
     plan += [(name, x, rbf_svm(), GRID, {"fixed": FIXED, "drawn": {}}) for name, x in fixed_alone.items()]
-    plan += [(MUSICNN, tags, rbf_svm(), GRID, few), (READER, tags[:, : len(TAGS)], _linear(), PENALTIES, few)]
+    plan += [(MUSICNN, tags, rbf_svm(), GRID, few), (READER, tags[:, : len(TAGS)], linear_reader(), PENALTIES, few)]
     trials, provenance = [], {}
     for name, x, classifier, grid, limits in plan:
         found = measure_splits(corpus, x, repeats=seeds, only={name: (classifier, grid)}, **limits, progress=progress)
@@ -90,33 +79,5 @@ def measure(seeds: int = 10, progress: bool = True) -> Experiment:
     return record("pretraining-or-raw-audio", "gtzan", corpus, trials, **about)
 
 
-PENALTIES = {"logisticregression__C": [0.003, 0.01, 0.03, 0.1, 0.3, 1.0]}
-
-
-def _linear():
-    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=3000))
-
-
-def ship_reader() -> Path:
-    """Put the linear reader that the book's record judges into the package: its numbers, and what to say of it."""
-    found = Experiment.recorded("pretraining-or-raw-audio")
-    (trial,), split = found.trials_of(READER, FILTERED), gtzan_split("filtered")
-    place = {clip: i for i, clip in enumerate(gtzan_ids())}
-    train = [place[clip] for clip in split.train]
-    x, y = archived(MUSICNN)[train, : len(TAGS)], [GENRES.index(clip.split(".")[0]) for clip in split.train]
-    scaler, model = _linear().set_params(**{f"logisticregression__{k}": v for k, v in trial.settings.items()}).fit(x, y)
-    levels = feature_table()[1][train, FEATURE_NAMES.index("rms_mean")]
-    about = {
-        "genres": GENRES,
-        "learned from": f"{READER}: trained on {len(train)} clips of GTZAN (split filtered), "
-        f"{found.accuracy(READER, condition=FILTERED)} on its {len(split.test)} test clips",
-        "levels": [float(level) for level in np.percentile(levels, [0, 50, 100])],
-        "mean": scaler.mean_, "deviation": scaler.scale_, "weights": model.coef_, "bias": model.intercept_,
-    }  # fmt: skip
-    path = package_data("musicnn", "genres.json")
-    write_whole(path, json.dumps(about, default=lambda array: np.round(array, 6).tolist()).encode() + b"\n")
-    return path
-
-
-if __name__ == "__main__":
-    print(ship_reader())
+def linear_reader(**settings) -> Pipeline:
+    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=3000, **settings))

@@ -6,7 +6,6 @@ Nothing here writes into the source tree: ``build/book-src/<run>/`` holds what J
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
@@ -96,33 +95,12 @@ ready before or that a former run left in the cache."""
     else:
         lines = ["""These pages were built from the outputs stored in the notebooks; nothing was run while building
 them, so there are no times of their own to show. `make book` runs every chapter and measures it."""]
-    return "\n".join(["# What it costs to run", "", *lines, *_recorded_times(), *_notes()]) + "\n"
+    return "\n".join(["# What it costs to run", "", *lines, *_notes()]) + "\n"
 
 
 def _notes() -> list[str]:
     """What the benchmarks wrote for this page, each a section."""
     return ["\n" + path.read_text(encoding="utf-8") for path in sorted((recorded_dir() or Path()).glob("timing/*.md"))]
-
-
-def _recorded_times() -> list[str]:
-    """Lines on what ``benchmarks/book.py`` recorded on other machines."""
-    paths = sorted((recorded_dir() or Path()).glob("timing/*.json"))
-    records = [one for one in (json.loads(path.read_text(encoding="utf-8")) for path in paths) if "run_s" in one]
-    if not records:
-        return []
-    minutes = [(one["run_s"] + one["pages_s"]) / 60 for one in records]
-    span = " to ".join(dict.fromkeys(f"{extreme(minutes):.1f}" for extreme in (min, max)))
-    text = f"""The whole book (profile mini, after installation, all caches empty) took {span} minutes
-and up to {max(one['memory_gb'] for one in records):.1f} GB of memory. A processor with "AVX2 only" has neither AVX-512 nor bfloat16, as
-many laptops and desktop computers; it was imitated by switching both off."""
-    rows = []
-    for one in records:
-        about = one["machine"]
-        name = ", ".join(filter(None, (about["processor"], f"{about['cores']} cores", about["imitated"])))
-        run, pages, *chapters = map(_clock, (one["run_s"], one["pages_s"], *one["chapters_s"].values()))
-        rows.append((name, run, pages, f"{one['memory_gb']:.1f} GB", *chapters))
-    numbers = ("Chapters", "Pages", "Memory", *(name[:2] for name in records[0]["chapters_s"]))
-    return ["", "## On other machines", "", text, "", *markdown_table(("Machine", *numbers), rows, numbers)]
 
 
 def build_book(

@@ -119,9 +119,9 @@ def pretrain(
         say(f"Shipped to {made.ship(folder)}")
 
 
-#: What :mod:`genre_utils.experiments` can answer; the first five about backbones.
+#: What :mod:`genre_utils.experiments` can answer; the first four about backbones.
 QUESTIONS = (
-    "labels", "layers", "fine-tuning", "transfer", "protocol", "classical", "pretraining-or-raw-audio", "windows", "audit",
+    "labels", "fine-tuning", "transfer", "protocol", "classical", "pretraining-or-raw-audio", "windows", "audit",
 )  # fmt: skip
 
 
@@ -142,7 +142,7 @@ def measure(
     if question not in QUESTIONS:
         raise RunError(f"there is no question {question!r}: ask one of {', '.join(QUESTIONS)}")
     module, options = import_module(f"genre_utils.experiments.{question.replace('-', '_')}"), {}
-    if question in QUESTIONS[:5]:
+    if question in QUESTIONS[:4]:
         from genre_utils.experiments.material import PRE_TRAINED, contestants
 
         named = backbone or [f"{PRE_TRAINED}=shipped"]
@@ -159,9 +159,7 @@ def measure(
         typer.echo(module.quality(found).to_string())
     else:
         for condition, name in sorted({(trial.condition, trial.contestant) for trial in found.trials}):
-            layer = max(found.layers_of(name)) if question == "layers" else None
-            told = f"{condition}: {name}" if condition else name
-            say(f"{told}: {found.accuracy(name, condition=condition, layer=layer, labels=None)}")
+            say((f"{condition}: " if condition else "") + f"{name}: {found.accuracy(name, condition=condition)}")
     say(f"written to {path}")
 
 

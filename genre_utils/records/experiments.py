@@ -65,16 +65,12 @@ class Experiment(Record):
         """Numbers of training clips, ascending."""
         return sorted({trial.labels for trial in self.trials} - {None})
 
-    def layers_of(self, contestant: str) -> list[int]:
-        """Layers that `contestant` was probed on, ascending."""
-        return sorted({trial.layer for trial in self.trials if trial.contestant == contestant} - {None})
-
-    def trials_of(self, contestant: str, condition: str | None = None, labels=None, layer=None) -> list[Trial]:
+    def trials_of(self, contestant: str, condition: str | None = None, labels=None) -> list[Trial]:
         """Trials of one contestant by seed; of the only condition and with most labels unless they are given."""
         found = [
             trial
             for trial in sorted(self.trials, key=lambda trial: trial.seed)
-            if trial.contestant == contestant and condition in (None, trial.condition) and layer in (None, trial.layer)
+            if trial.contestant == contestant and condition in (None, trial.condition)
         ]
         if condition is None and len({trial.condition for trial in found}) > 1:
             raise RunError(f"the record on {self.question} knows {contestant!r} under {self.conditions}: name one")
@@ -82,35 +78,32 @@ class Experiment(Record):
             labels = max((trial.labels for trial in found if trial.labels is not None), default=None)
         found = [trial for trial in found if labels in (None, trial.labels)]
         if not found:
-            depth = "" if layer is None else f" and layer {layer}"
             under = "" if self.conditions == [""] else f" under {self.conditions}"
             raise RunError(
-                f"the record on {self.question} has no {contestant!r} with {labels} labels{depth}; "
+                f"the record on {self.question} has no {contestant!r} with {labels} labels; "
                 f"it has {', '.join(self.contestants)} with {self.sizes}{under}"
             )
         return found
 
-    def marks(self, contestant: str, condition: str | None = None, labels=None, layer=None) -> np.ndarray:
+    def marks(self, contestant: str, condition: str | None = None, labels=None) -> np.ndarray:
         """Which clips each draw got right: (seeds, clips), 1, 0 or NaN (not tested)."""
-        return np.array([[_MARKS[m] for m in t.marks] for t in self.trials_of(contestant, condition, labels, layer)])
+        return np.array([[_MARKS[m] for m in t.marks] for t in self.trials_of(contestant, condition, labels)])
 
-    def accuracy(
-        self, contestant: str, against: str | None = None, *, condition: str | None = None, labels=None, layer=None
-    ) -> Interval:
+    def accuracy(self, contestant: str, against: str | None = None, *, condition: str | None = None, labels=None) -> Interval:
         """Mean accuracy of `contestant`, or its lead over `against`, with a 95 % interval.
 
         Over draws and artists where every draw tests all clips, Wilson's where there is one draw, else the corrected t
         of :func:`genre_utils.evaluation.over_splits`.
         """
-        marks = self.marks(contestant, condition, labels, layer)
-        other = None if against is None else self.marks(against, condition, labels, layer)
+        marks = self.marks(contestant, condition, labels)
+        other = None if against is None else self.marks(against, condition, labels)
         if len(marks) > 1 and np.isfinite(marks).all():
             return evaluation.bootstrap(marks, other, self.artists)
         tested = int(np.isfinite(marks[0]).sum())
         if len(marks) == 1 and other is None:
             return evaluation.wilson(int(np.nansum(marks)), tested)
         scores = np.nanmean(marks, axis=1) - (0 if other is None else np.nanmean(other, axis=1))
-        return evaluation.over_splits(scores, self.trials_of(contestant, condition, labels, layer)[0].labels, tested)
+        return evaluation.over_splits(scores, self.trials_of(contestant, condition, labels)[0].labels, tested)
 
     @classmethod
     def recorded(cls, question: str) -> Experiment:
