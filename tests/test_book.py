@@ -142,3 +142,28 @@ def test_source_of_a_directive_never_reaches_the_page(html, name):
 def test_search_index_knows_the_chapters(html):
     index = (html / "searchindex.js").read_text(encoding="utf-8")
     assert all(name in index for name in CHAPTERS)
+
+
+#: Figures that prose may state, in per cent, of a hundred or in points: what the study reports, with its intervals; what others report;
+#: and assumptions of a thought experiment or names of a level. All else comes from a record, through code.
+STATED = {
+    "the study's": ["73.33", "73.3", "73", "75", "75.0", "87", "87.0", "65.7", "79.8", "82.5", "79.0", "92.2", "1.7"],
+    "of others": ["53.4", "78.6", "76.9"],
+    "a level or limit": ["5", "95", "100"],
+    "assumed": ["10", "41", "60", "65", "66", "70", "80", "82", "90", "93"],
+}
+FIGURE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:%|(?:percentage )?points)|\b(\d+) of (?:its |the )?(?:100|hundred)\b")
+
+
+def prose(path: Path) -> str:
+    if path.suffix == ".ipynb":
+        return "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown")
+    text = path.read_text(encoding="utf-8")
+    return re.sub(r"<!-- results:begin -->.*<!-- results:end -->|```.*?```|:width: 100%", "", text, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("path", [*sorted((ROOT / "chapters").glob("*.ipynb")), *sorted((ROOT / "book").glob("*.md"))], ids=lambda p: p.name)
+def test_no_figure_of_ours_is_typed_into_prose(path):
+    known = {figure for some in STATED.values() for figure in some}
+    typed = {one or other for one, other in FIGURE.findall(prose(path))} - known
+    assert not typed, f"take {', '.join(sorted(typed))} from a record"
