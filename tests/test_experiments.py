@@ -384,7 +384,7 @@ def test_the_shipped_reader_of_tags_is_the_one_that_the_record_judges(monkeypatc
     asked, made = pretraining_or_raw_audio, ship_reader.made()
     shipped = json.loads(package_data("musicnn", "genres.json").read_text(encoding="utf-8"))
     assert made["learned from"] == shipped["learned from"] and list(made["genres"]) == shipped["genres"]
-    for name in ("mean", "deviation", "weights", "bias", "levels"):
+    for name in ("mean", "deviation", "weights", "bias", "level"):
         np.testing.assert_allclose(made[name], shipped[name], atol=1e-3)
     x = (asked.archived(asked.MUSICNN)[:, :50] - shipped["mean"]) / shipped["deviation"]
     guesses = (x @ np.transpose(shipped["weights"]) + shipped["bias"]).argmax(axis=1)

@@ -104,7 +104,7 @@ def test_a_network_that_knows_real_music_hears_loud_and_quiet_alike(checkout, mu
     for name, db in (("usual", 0), ("quiet", -30)):
         sf.write(tmp_path / f"{name}.wav", music * np.float32(10 ** (db / 20)), 22_050, subtype="FLOAT")
     usual, quiet = (predicted(tmp_path / f"{name}.wav", own=False)["files"][0] for name in ("usual", "quiet"))
-    assert usual["notes"] == [] and "for the tags it was brought to theirs" in quiet["notes"][0]
+    assert quiet["tags"] == pytest.approx(usual["tags"], abs=0.01)
     assert quiet["guesses"]["tags"][0]["genre"] == usual["guesses"]["tags"][0]["genre"]
 
 
@@ -121,8 +121,8 @@ def test_real_clips_that_it_has_not_learned_from_are_named(checkout):
         pytest.skip("needs GTZAN_MINI_DIR, a folder of real clips")
     from genre_utils.splits import gtzan_split
 
-    files = [Path(folder) / clip.split(".")[0] / f"{clip}.wav" for clip in gtzan_split("filtered").test]
-    files = [file for file in files if file.is_file()][::2]
+    learned = gtzan_split("filtered").train
+    files = [file for file in sorted(Path(folder).glob("*/*.wav")) if file.stem not in learned][::4]
     answers = predicted(*files, own=False)["files"]
     right = sum(answer["guesses"]["tags"][0]["genre"] == Path(answer["file"]).parent.name for answer in answers)
     assert len(files) > 5 and right > 0.6 * len(files), f"{right} of {len(files)}"
@@ -243,15 +243,24 @@ def guesses(path) -> dict:
     return answer["guesses"]
 
 
+def alike(some: dict, others: dict) -> bool:
+    """Equal guesses, up to the rounding of samples."""
+    return some.keys() == others.keys() and all(
+        [g["genre"] for g in some[name]] == [g["genre"] for g in others[name]]
+        and [g["probability"] for g in some[name]] == pytest.approx([g["probability"] for g in others[name]], abs=0.002)
+        for name in some
+    )
+
+
 def test_channels_that_cancel_each_other_are_heard_as_the_plain_file(trained, plain, music, tmp_path):
     sf.write(tmp_path / "anti.wav", np.stack([music, -music], axis=1), 22_050)
-    assert guesses(tmp_path / "anti.wav") == guesses(plain)
+    assert alike(guesses(tmp_path / "anti.wav"), guesses(plain))
 
 
 def test_floats_that_were_never_scaled_are_heard_as_the_plain_file(trained, music, tmp_path):
     for name, scale in (("scaled.wav", 32_767 / 32_768), ("unscaled.wav", 32_767)):
         sf.write(tmp_path / name, music * np.float32(scale), 22_050, subtype="FLOAT")
-    assert guesses(tmp_path / "unscaled.wav") == guesses(tmp_path / "scaled.wav")
+    assert alike(guesses(tmp_path / "unscaled.wav"), guesses(tmp_path / "scaled.wav"))
 
 
 def test_nothing_is_never_judged(trained, tmp_path, music):

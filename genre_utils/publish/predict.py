@@ -75,76 +75,64 @@ class Model(NamedTuple):
     asides: Callable[[Callable[[int], np.ndarray]], dict] = lambda hear: {}
 
 
-class Level:
-    """The level of what is heard: what no training clip has is brought to their median, and that is said.
-
-    `levels` are the least, the median and the greatest mean RMS of the training clips, full scale = 1.
-    """
-
-    def __init__(self, levels: Sequence[float], approach: str, rate_hz: int):
-        (self.low, self.middle, self.high), self.approach, self.rate_hz = levels, approach, rate_hz
-
-    def _of(self, hear: Callable[[int], np.ndarray]) -> float:
-        return float(librosa.feature.rms(y=hear(self.rate_hz), pad_mode="reflect").mean())
-
-    def gain(self, hear: Callable[[int], np.ndarray]) -> float:
-        level = self._of(hear)
-        return 1.0 if self.low <= level <= self.high else self.middle / level
-
-    def brought(self, hear: Callable[[int], np.ndarray]) -> np.ndarray:
-        """The excerpts, (k, samples)."""
-        return hear(self.rate_hz) * np.float32(self.gain(hear))
-
-    def notes(self, hear: Callable[[int], np.ndarray]) -> list[str]:
-        if self.gain(hear) == 1.0:
-            return []
-        level, low, high = (f"{20 * np.log10(max(x, 1e-9)):.0f}" for x in (self._of(hear), self.low, self.high))
-        unlike = f"its level ({level} dB) is unlike that of the training clips ({low} to {high} dB)"
-        return [f"{unlike}: for the {self.approach} it was brought to theirs"]
+def _level(waves: np.ndarray) -> float:
+    """Mean RMS of excerpts (k, samples), full scale = 1."""
+    return float(librosa.feature.rms(y=waves, pad_mode="reflect").mean())
 
 
 class Classical:
-    """The SVM of a run. Networks hardly mind the level of what they hear, the 57 statistics do."""
+    """The SVM of a run, asked about excerpts at a level like that of its training clips: the networks of a run hardly mind
+    the level, the 57 statistics do."""
 
     def __init__(self, folder: Path, profile: Profile):
-        self.svm, self.features, self.clips = load_svm(folder)
-        levels = np.percentile(self.features[:, FEATURE_NAMES.index("rms_mean")], [0, 50, 100])
-        self.level = Level(levels, "svm", profile.mel_rate_hz)
+        (self.svm, self.features, self.clips), self.rate_hz = load_svm(folder), profile.mel_rate_hz
+        self.levels = np.percentile(self.features[:, FEATURE_NAMES.index("rms_mean")], [0, 50, 100])
         self.statistics = lru_cache(maxsize=1)(self._statistics)
 
+    def _gain(self, level: float) -> float:
+        """1, or for a level that no training clip has, what makes it their median."""
+        return 1.0 if self.levels[0] <= level <= self.levels[2] else self.levels[1] / level
+
     def _statistics(self, hear: Callable[[int], np.ndarray]) -> np.ndarray:
-        return np.stack([clip_statistics(wave, self.level.rate_hz) for wave in self.level.brought(hear)])
+        waves = hear(self.rate_hz)
+        return np.stack([clip_statistics(wave, self.rate_hz) for wave in waves * np.float32(self._gain(_level(waves)))])
 
     def predict(self, hear: Callable[[int], np.ndarray]) -> np.ndarray:
         return self.svm.predict_proba(self.statistics(hear))
 
     def asides(self, hear: Callable[[int], np.ndarray]) -> dict:
-        """The three training clips whose standardised features are nearest; notes."""
+        """The three training clips whose standardised features are nearest; what to say of a level that had to be changed."""
         gaps = (self.features - self.statistics(hear).mean(axis=0)) / (self.features.std(axis=0) + 1e-9)
         nearest = [str(self.clips[i]) for i in np.argsort(np.square(gaps).sum(axis=1))[:3]]
-        return {"nearest": nearest, "notes": self.level.notes(hear)}
+        level = _level(hear(self.rate_hz))
+        if self._gain(level) == 1.0:
+            return {"nearest": nearest}
+        own, low, high = (f"{20 * np.log10(max(x, 1e-9)):.0f}" for x in (level, *self.levels[[0, 2]]))
+        note = f"its level ({own} dB) is unlike that of the training clips ({low} to {high} dB): for the svm it was brought to theirs"
+        return {"nearest": nearest, "notes": [note]}
 
 
 class Tags:
-    """MusiCNN's tags, and a weighted sum of them for each genre, learned from real clips of GTZAN."""
+    """MusiCNN's tags, and a weighted sum of them for each genre, learned from real clips of GTZAN; every file is heard at one
+    level, the median of those clips."""
 
     def __init__(self) -> None:
         self.reader = json.loads(package_data("musicnn", "genres.json").read_text(encoding="utf-8"))
-        self.level = Level(self.reader["levels"], "tags", musicnn.RATE_HZ)
         self.scores = lru_cache(maxsize=1)(self._scores)
 
     def _scores(self, hear: Callable[[int], np.ndarray]) -> np.ndarray:
-        return np.stack([musicnn.hear(wave)["tags"].mean(axis=0) for wave in self.level.brought(hear)])
+        waves = hear(musicnn.RATE_HZ)
+        gain = np.float32(self.reader["level"] / max(_level(waves), 1e-9))
+        return np.stack([musicnn.hear(wave)["tags"].mean(axis=0) for wave in waves * gain])
 
     def predict(self, hear: Callable[[int], np.ndarray]) -> np.ndarray:
         mean, deviation, weights, bias = (np.array(self.reader[name]) for name in ("mean", "deviation", "weights", "bias"))
         return softmax((self.scores(hear) - mean) / deviation @ weights.T + bias, axis=1)
 
     def asides(self, hear: Callable[[int], np.ndarray]) -> dict:
-        """The likeliest tags with their scores; notes."""
+        """The likeliest tags with their scores."""
         mean = self.scores(hear).mean(axis=0)
-        tags = {musicnn.TAGS[i]: round(float(mean[i]), 3) for i in np.argsort(-mean)[:5]}
-        return {"tags": tags, "notes": self.level.notes(hear)}
+        return {"tags": {musicnn.TAGS[i]: round(float(mean[i]), 3) for i in np.argsort(-mean)[:5]}}
 
 
 def real_music() -> dict[str, Model]:
@@ -262,6 +250,5 @@ def predict_file(path: Path, models: dict[str, Model], clip_s: float, *, top: in
         found["guesses"][name] = [{"genre": model.genres[i], "probability": round(float(mean[i]), 4)} for i in best]
         for moment, row in zip(found["along"], scores, strict=True):
             moment[name] = {genre: round(float(p), 4) for genre, p in zip(model.genres, row, strict=True)}
-        told = model.asides(hear)
-        found |= told | {"notes": found["notes"] + told.get("notes", [])}
+        found |= model.asides(hear)
     return found
