@@ -91,7 +91,7 @@ def test_the_overview_has_one_row_a_judged_claim_and_hides_no_verdict(table):
 def test_a_claim_is_judged_by_the_weightiest_evidence_that_says_anything(table):
     told = {claim: ledger.verdict(some) for claim, some in table.groupby("claim")}
     (beats,) = (sentence for claim, sentence in told.items() if "clearly beats" in claim)
-    assert beats.startswith("**Not supported**, by GTZAN: features of a spectrogram network")
+    assert beats.startswith("**Not supported**, by GTZAN: all clips, heard by a spectrogram network")
     assert "the reverse" in beats and "But synthetic" in beats, "different clips are no evidence, composed music comes last"
     assert told["Full fine-tuning beats head-only"].startswith("**Holds**, by GTZAN: the study's own data")
     assert told["wav2vec 2.0, fine-tuned: accuracy"] == "**Nobody has tested it again.**"

@@ -232,11 +232,10 @@ def _against_study(record: Experiment, classifier: str, splits: tuple[str, ...])
     clear = tests[tests["p_holm"] < 0.05]
     ahead, behind = (list(clear.index[clear[a] > clear[b]]) for a, b in (("only_study", "only_it"), ("only_it", "only_study")))
     scores = ", ".join(f"{record.accuracy(classifier, condition=f'study: {name}')} on its {name} split" for name in splits)
-    ours = f"{classifier} {scores}; " + "; ".join(
-        f"only the {classifier} right {t.only_it}, only {t.Index} {t.only_study} (p = {t.p:.2g}, Holm {t.p_holm:.2g})"
-        for t in tests.itertuples()
+    ours = f"{classifier} {scores}; right alone: " + "; ".join(
+        f"{classifier} {t.only_it}, {t.Index} {t.only_study} (p = {t.p:.2g}, Holm {t.p_holm:.2g})" for t in tests.itertuples()
     )
-    back = f"the reverse on its own clips: ahead of {' and '.join(behind)} beyond chance"
+    back = f"the reverse: {classifier} is ahead of {' and '.join(behind)} beyond chance, on the study's own test clips"
     beyond = f"beyond chance on its own clips: {', '.join(ahead)}"
     none = back if behind else "no network is ahead beyond chance, corrected for two tests"
     return _graded(ours, len(ahead) == 2, len(ahead) == 1, (beyond, beyond, none))
@@ -248,10 +247,10 @@ def claims() -> tuple[Claim, ...]:
     limits = {"CNN": ("cnn", "svm"), "head-only": ("head-only", "svm"), "full": ("full", "svm")}
     limited = "Classical features reach their limits: every network beats an SVM on them"
     beats = "Self-supervised learning on raw audio clearly beats spectrograms"
-    by_svm = "classical", "57 features of all clips", lambda found: _against_study(found, "SVM", ("wav2vec", "CNN"))
+    by_svm = "classical", "all clips, as 57 statistics", lambda found: _against_study(found, "SVM", ("wav2vec", "CNN"))
     by_choi = (
         "pretraining-or-raw-audio",
-        "features of a spectrogram network that was pre-trained on tags, all clips",
+        "all clips, heard by a spectrogram network that was pre-trained on tags",
         lambda found: _against_study(found, PRE_TRAINED_SPECTROGRAMS, ("wav2vec", "CNN")),
     )
     return (

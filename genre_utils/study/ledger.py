@@ -65,7 +65,7 @@ def _evidence(claim: Claim, found: Sequence[Comparison]) -> Iterator[tuple]:
     if claim.features:
         question, what, judge = claim.features
         record = f"book/results/experiments/{question}.json"
-        yield RUN_HERE, f"GTZAN: {what}, the study's splits", judge(Experiment.recorded(question)), record, COMPARISON
+        yield RUN_HERE, f"GTZAN: {what}", judge(Experiment.recorded(question)), record, COMPARISON
     on_all = False
     for runs in found:
         if not runs.has(*claim.approaches) or (claim.on_gtzan and not runs.complete):
@@ -117,5 +117,5 @@ def waiting(table: pd.DataFrame) -> str:
 def summary(table: pd.DataFrame) -> str:
     """How many claims hold where, in one sentence (Markdown)."""
     count = table.loc[table["verdict"] != NOT_RUN, "verdict"].value_counts()
-    told = ", ".join(f"{count[verdict]} times *{verdict}*" for verdict in VERDICTS if verdict in count)
+    told = ", ".join(f"{count[verdict]} *{verdict}*" for verdict in VERDICTS if verdict in count)
     return f"{table['claim'].nunique()} claims, {count.sum()} verdicts: {told}. {waiting(table)}"
