@@ -28,8 +28,6 @@ STATISTICS, CHOI, MUSICNN = "57 statistics", "Choi's network", "MusiCNN's tags"
 READER = "MusiCNN's tags, read by a linear model"
 CONTAMINATED = "features that had seen the exam"
 FILTERED = "fault-filtered"
-
-
 #: Contestant -> file, and the arrays of it that are laid side by side, beside ``ids``.
 ARCHIVES = {
     CHOI: ("gtzan_choi_features.npz", ["features"]),

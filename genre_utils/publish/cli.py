@@ -181,7 +181,7 @@ def _write_csv(answers: list[dict]) -> None:
 
 @app.command()
 def doctor() -> None:
-    """Check this machine: versions, device, corpora, backbone, disk. Exits 1 if something is broken."""
+    """Check this machine: versions, device, corpora, disk. Exits 1 if something is broken."""
     from genre_utils.publish.doctor import examine
 
     findings = examine()

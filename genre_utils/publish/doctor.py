@@ -72,18 +72,6 @@ def check_corpora() -> Iterator[Finding]:
             yield Finding(name, str(error), "note", f"set {variable}, or: python -m genre_utils {get_it}")
 
 
-def check_backbone() -> Iterator[Finding]:
-    name, remedy = "Shipped backbone", "git checkout -- genre_utils/data/backbone"
-    try:
-        from genre_utils.models.wav2vec import load_backbone
-
-        backbone = load_backbone("shipped")
-    except (GenreError, ImportError, OSError, ValueError) as error:
-        yield Finding(name, f"does not load: {error}", "broken", remedy)
-    else:
-        yield Finding(name, f"fingerprint {backbone.fingerprint[:16]}, {backbone.num_layers} layers")
-
-
 def check_disk() -> Iterator[Finding]:
     try:
         cache = made_folder(Cache().folder)
@@ -99,4 +87,4 @@ def check_disk() -> Iterator[Finding]:
 
 def examine() -> list[Finding]:
     """Every check, in the order of the report."""
-    return [*check_software(), *check_corpora(), *check_backbone(), *check_disk()]
+    return [*check_software(), *check_corpora(), *check_disk()]

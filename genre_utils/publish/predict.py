@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import librosa
 import numpy as np
-from scipy.special import softmax
 
 from genre_utils.audio import SHORTEST_S, open_audio, resample, silent_share, to_mono
 from genre_utils.comparison import command
@@ -34,7 +33,7 @@ from genre_utils.models.wav2vec import load_backbone
 from genre_utils.paths import package_data
 from genre_utils.profiles import Profile
 from genre_utils.records import RECORD, RunCard
-from genre_utils.windows import predict_clips, window_starts
+from genre_utils.windows import predict_clips, softmax, window_starts
 
 #: From what is heard to class probabilities, (k, n_genres). What is heard: k excerpts at a rate in hertz, each as long
 #: as the profile's clips, float32 (k, samples).
@@ -127,7 +126,7 @@ class Tags:
 
     def predict(self, hear: Callable[[int], np.ndarray]) -> np.ndarray:
         mean, deviation, weights, bias = (np.array(self.reader[name]) for name in ("mean", "deviation", "weights", "bias"))
-        return softmax((self.scores(hear) - mean) / deviation @ weights.T + bias, axis=1)
+        return softmax((self.scores(hear) - mean) / deviation @ weights.T + bias)
 
     def asides(self, hear: Callable[[int], np.ndarray]) -> dict:
         """The likeliest tags with their scores."""

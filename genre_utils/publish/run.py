@@ -69,30 +69,17 @@ def all_chapters(root: Path | None = None) -> list[Chapter]:
 
 
 def select_chapters(wanted: str | None, available: list[Chapter]) -> list[Chapter]:
-    """The chapters named in `wanted` ("1,2,4", "2-4", "02_cnn_baseline"; empty or None: all), in book order.
-
-    Raises
-    ------
-    ProfileError
-        If one of them does not exist; the message lists those that do.
-    """
-    if not wanted or not wanted.strip():
-        return available
-    chosen: set[int] = set()
-    by_key = {c.name: c.number for c in available} | {str(c.number): c.number for c in available}
-    for word in filter(None, re.split(r"[,\s]+", wanted.strip())):
-        key = Path(word).name.removesuffix(".ipynb")
-        span = re.fullmatch(r"(\d+)-(\d+)", key)
-        numbers = [str(n) for n in range(int(span[1]), int(span[2]) + 1)] if span else [key]
-        for number in numbers or [key]:
-            number = number.lstrip("0") if number.isdigit() else number
-            if number not in by_key:
-                raise ProfileError(
-                    f"unknown chapter {word!r}: choose from "
-                    + ", ".join(f"{c.number} ({c.name})" for c in available)
-                )
-            chosen.add(by_key[number])
-    return [c for c in available if c.number in chosen]
+    """The chapters that `wanted` numbers ("1,2,4", "2-4"; empty or None: all), in book order; a ProfileError lists those
+    that there are if one is none of them."""
+    known, chosen = {chapter.number for chapter in available}, set()
+    for word in filter(None, re.split(r"[,\s]+", wanted or "")):
+        span = re.fullmatch(r"(\d+)(?:-(\d+))?", word)
+        numbers = set(range(int(span[1]), int(span[2] or span[1]) + 1)) if span else set()
+        if not numbers or not numbers <= known:
+            names = ", ".join(f"{chapter.number} ({chapter.name})" for chapter in available)
+            raise ProfileError(f"unknown chapter {word!r}: choose from {names}")
+        chosen |= numbers
+    return [chapter for chapter in available if not chosen or chapter.number in chosen]
 
 
 #: Chapters in which something is trained that another seed changes, and the approaches whose records they leave.

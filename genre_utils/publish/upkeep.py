@@ -120,9 +120,7 @@ def pretrain(
 
 
 #: What :mod:`genre_utils.experiments` can answer; the first four about backbones.
-QUESTIONS = (
-    "labels", "fine-tuning", "transfer", "protocol", "classical", "pretraining-or-raw-audio", "windows", "audit",
-)  # fmt: skip
+QUESTIONS = ("labels", "fine-tuning", "transfer", "protocol", "classical", "pretraining-or-raw-audio", "windows", "audit")
 
 
 @app.command()

@@ -94,14 +94,10 @@ def overview(table: pd.DataFrame) -> pd.DataFrame:
 
 def verdict(rows: pd.DataFrame) -> str:
     """What to believe of one claim, in a sentence (Markdown): the weightiest of its evidence, and what speaks otherwise."""
-    weight = [OWN_DATA, RUN_HERE]
-    heavy = sorted(
-        (row for row in rows.itertuples() if row.verdict not in (NOT_RUN, NOT_COMPARABLE)),
-        key=lambda row: weight.index(row.about) if row.about in weight else len(weight),
-    )
-    if not heavy:
+    said = [row for row in rows.itertuples() if row.verdict not in (NOT_RUN, NOT_COMPARABLE)]
+    if not said:
         return "**Nobody has tested it again.**"
-    first, *others = heavy
+    first, *others = sorted(said, key=lambda row: {OWN_DATA: 0, RUN_HERE: 1}.get(row.about, 2))
     sentence = f"**{first.verdict.capitalize()}**, by {first.evidence}: {first.ours} ({first.why})."
     against = [row for row in others if (row.verdict in (HOLDS, ILLUSTRATES)) != (first.verdict in (HOLDS, ILLUSTRATES))]
     return sentence + "".join(f" But {row.evidence}: {row.verdict}." for row in against)

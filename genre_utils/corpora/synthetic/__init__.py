@@ -147,7 +147,7 @@ def _write(plan: Plan, clip_s: float, root: Path) -> tuple[str, str]:
 
 def _recipe() -> str:
     """A digest of the rules and the renderer: a change of either makes a new corpus."""
-    files = (styles.__file__, composer.__file__, renderer.__file__, __file__)
+    files = (styles.TABLES, styles.__file__, composer.__file__, renderer.__file__, __file__)
     return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest()[:10]
 
 

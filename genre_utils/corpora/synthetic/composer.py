@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from genre_utils.corpora.synthetic.styles import BORROWABLE, DRUMS, HARMONY, KICK, QUALITIES, SCALES, STYLES
+from genre_utils.corpora.synthetic.styles import BORROWABLE, DRUMS, HARMONY, KIT, QUALITIES, SCALES, STYLES
 
 DRUM_CHANNEL, BASS, COMP, LEAD, PAD = 9, 0, 1, 2, 3
 
@@ -148,7 +148,7 @@ def _drums(score: _Score, bars: int, pattern: str) -> None:
         fill = bar % 4 == 3 and score.rng.random() < 0.5
         for drum, row in DRUMS[pattern].items():
             for step, mark in enumerate(row[: score.steps]):
-                if mark != "." and (drum == KICK or not fill or step < score.steps - 4):
+                if mark != "." and (drum == KIT["kick"] or not fill or step < score.steps - 4):
                     score.add(DRUM_CHANNEL, drum, bar, step, 1, _VELOCITY[mark])
         if fill and pattern != "none":
             for step in range(score.steps - 4, score.steps):
