@@ -238,4 +238,4 @@ def in_words(gap: Interval, a: str, b: str) -> str:
     if not (gap.low > 0 or gap.high < 0):
         return f"**We cannot tell {a} from {b}**: {points}; the 95 % interval contains zero."
     better, above = ("better", "above") if gap.low > 0 else ("worse", "below")
-    return f"**{a} is {better} than {b}**: {points}; the 95 % interval lies {above} zero."
+    return f"**{a[:1].upper()}{a[1:]} is {better} than {b}**: {points}; the 95 % interval lies {above} zero."
