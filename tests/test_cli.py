@@ -454,7 +454,7 @@ def test_a_run_is_exported_and_judged(checkout, call, tmp_path):
     assert sorted(map(str, read_cards(tmp_path / "mine.json"))) == sorted(map(str, made)), "all seeds, and no other run"
     code, out, _ = call("ledger", str(tmp_path / "mine.json"), "--csv")
     row = next(line for line in out.splitlines() if line.startswith("Full fine-tuning beats head-only") and ",toy," in line)
-    assert code == 0 and ",holds," in row and "2 seeds" in row and str(tmp_path / "mine.json") in row
+    assert code == 0 and ",illustrates," in row and "2 seeds" in row and str(tmp_path / "mine.json") in row
 
 
 def test_an_exported_file_is_named_by_its_run_and_day(checkout, call):

@@ -92,10 +92,10 @@ def test_a_backbone_of_the_hub_trains_and_predict_says_who_answers(command, tmp_
                        runs=tmp_path / "runs", **there))  # fmt: skip
         card = RunCard.load(records / "head-only-seed0.json")
         assert card.backbone["name"] == f"lab/tiny@{COMMIT}"
-        said = finish(command("predict", str(music_file), "--json", runs=tmp_path / "runs", **there))
+        said = finish(command("predict", str(music_file), "--own", "--json", runs=tmp_path / "runs", **there))
     answer = json.loads(said[said.index("{") :])
     assert answer["run"]["backbone"] == f"lab/tiny@{COMMIT}", "the last run answers"
-    assert list(answer["models"]) == ["head-only"] and "trained on" in answer["models"]["head-only"]
+    assert list(answer["models"]) == ["tags", "head-only"] and "trained on" in answer["models"]["head-only"]
     assert len(answer["files"][0]["guesses"]["head-only"]) == 3
     other = command("predict", str(music_file), "--seed", "3", runs=tmp_path / "runs")
     said, _ = other.communicate()
