@@ -91,6 +91,7 @@ def test_before_any_run_predict_says_how_to_make_one(checkout, tone, call):
 def test_a_network_that_knows_real_music_answers_before_any_run_and_first(checkout, tone, music, plain):
     found = predicted(tone, own=False)
     assert list(found["models"]) == ["tags"] and "clips of GTZAN (split filtered)" in found["models"]["tags"]
+    assert found["run"] is None, "no run was asked"
     put_cnn()
     (answer,) = predicted(plain, own=False)["files"]
     assert list(answer["guesses"]) == ["tags"], "models of composed music answer only when they are asked"

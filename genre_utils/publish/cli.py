@@ -126,8 +126,8 @@ def predict(
         if not (as_json or as_csv):
             _show_guesses(answers[-1], along=len(found) == 1)
     if as_json:
-        about = {name: model.learned_from for name, model in models.items()}
-        typer.echo(json.dumps({"run": wanted.about, "models": about, "files": answers}, indent=2))
+        about, asked = {name: model.learned_from for name, model in models.items()}, wanted.about if len(models) > 1 else None
+        typer.echo(json.dumps({"run": asked, "models": about, "files": answers}, indent=2))
     elif as_csv:
         _write_csv(answers)
     else:
