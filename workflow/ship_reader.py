@@ -16,6 +16,7 @@ from genre_utils.experiments import pretraining_or_raw_audio as asked
 from genre_utils.experiments.classical import feature_table
 from genre_utils.features import FEATURE_NAMES
 from genre_utils.models.musicnn import TAGS
+from genre_utils.models.svm import linear_probe
 from genre_utils.paths import package_data
 from genre_utils.profiles import GENRES
 from genre_utils.records import Experiment
@@ -29,7 +30,7 @@ def made() -> dict[str, Any]:
     place = {clip: i for i, clip in enumerate(gtzan_ids())}
     train = [place[clip] for clip in split.train]
     x, y = asked.archived(asked.MUSICNN)[train, : len(TAGS)], [GENRES.index(clip.split(".")[0]) for clip in split.train]
-    scaler, model = asked.linear_reader(**trial.settings).fit(x, y)
+    scaler, model = linear_probe(trial.settings["C"]).fit(x, y)
     level = np.median(feature_table()[1][train, FEATURE_NAMES.index("rms_mean")])
     numbers = {
         "level": level, "mean": scaler.mean_, "deviation": scaler.scale_, "weights": model.coef_, "bias": model.intercept_,

@@ -11,19 +11,16 @@ import os
 from pathlib import Path
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from genre_utils.errors import CorpusError
 from genre_utils.experiments.classical import FIXED, TABLE_VARIABLE, feature_table, measure_splits
 from genre_utils.experiments.material import record
 from genre_utils.models.musicnn import TAGS
-from genre_utils.models.svm import GRID, rbf_svm
-from genre_utils.records import Experiment
+from genre_utils.models.svm import GRID, linear_probe, rbf_svm
+from genre_utils.records import CHOI, STATISTICS, Experiment
 from genre_utils.splits import gtzan_ids
 
-STATISTICS, CHOI, MUSICNN = "57 statistics", "Choi's network", "MusiCNN's tags"
+MUSICNN = "MusiCNN's tags"
 #: A weighted sum of the mean tag scores for each genre: what `predict` asks first.
 READER = "MusiCNN's tags, read by a linear model"
 CONTAMINATED = "features that had seen the exam"
@@ -66,7 +63,7 @@ def measure(seeds: int = 10, progress: bool = True) -> Experiment:
     few = {"drawn": {}, "fixed": {FILTERED: FIXED[FILTERED]}}
     plan = [(name, x, rbf_svm(), GRID, {"fixed": FIXED}) for name, x in whole.items()]
     plan += [(name, x, rbf_svm(), GRID, {"fixed": FIXED, "drawn": {}}) for name, x in fixed_alone.items()]
-    plan += [(MUSICNN, tags, rbf_svm(), GRID, few), (READER, tags[:, : len(TAGS)], linear_reader(), PENALTIES, few)]
+    plan += [(MUSICNN, tags, rbf_svm(), GRID, few), (READER, tags[:, : len(TAGS)], linear_probe(), PENALTIES, few)]
     trials, provenance = [], {}
     for name, x, classifier, grid, limits in plan:
         found = measure_splits(corpus, x, repeats=seeds, only={name: (classifier, grid)}, **limits, progress=progress)
@@ -75,7 +72,3 @@ def measure(seeds: int = 10, progress: bool = True) -> Experiment:
     settings = {"SVM": GRID, "linear model": PENALTIES, "tuning": "five folds inside the training side"}
     about = {"clips": corpus.ids, "provenance": provenance, "with_audio": False, "settings": settings}
     return record("pretraining-or-raw-audio", "gtzan", corpus, trials, **about)
-
-
-def linear_reader(**settings) -> Pipeline:
-    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=3000, **settings))

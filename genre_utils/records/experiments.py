@@ -17,6 +17,7 @@ from genre_utils.records.base import CorpusInfo, Record
 
 #: Names of contestants that chapters ask for.
 RANDOM, LOG_MEL, SVM, CNN = "random weights", "log-mel statistics", "SVM on 57 statistics", "CNN from scratch"
+STATISTICS, CHOI = "57 statistics", "Choi's network"
 
 
 class Trial(Strict):

@@ -15,15 +15,13 @@ from genre_utils import evaluation
 from genre_utils.comparison import Comparison
 from genre_utils.evaluation import Interval
 from genre_utils.profiles import GENRES
-from genre_utils.records import TITLES, Experiment
+from genre_utils.records import CHOI, TITLES, Experiment
 from genre_utils.study import reported
 
 HOLDS, IN_PART, NOT_SUPPORTED, NOT_RUN = "holds", "holds in part", "not supported", "not yet run here"
 #: Of figures on different clips; and of music that is not the study's, which can but illustrate.
 NOT_COMPARABLE, ILLUSTRATES, DOES_NOT = "not comparable", "illustrates", "does not illustrate"
 VERDICTS = (HOLDS, IN_PART, NOT_SUPPORTED, NOT_COMPARABLE, ILLUSTRATES, DOES_NOT, NOT_RUN)
-#: Contestant of the record ``pretraining-or-raw-audio``.
-PRE_TRAINED_SPECTROGRAMS = "Choi's network"
 #: Genres on which the study's own CNN has an F1 below one half: what "ambiguous" is taken to mean.
 _UNCLEAR = 0.5
 
@@ -251,7 +249,7 @@ def claims() -> tuple[Claim, ...]:
     by_choi = (
         "pretraining-or-raw-audio",
         "all clips, heard by a spectrogram network that was pre-trained on tags",
-        lambda found: _against_study(found, PRE_TRAINED_SPECTROGRAMS, ("wav2vec", "CNN")),
+        lambda found: _against_study(found, CHOI, ("wav2vec", "CNN")),
     )
     return (
         *(claim for approach in WHERE for claim in _figures(approach)),

@@ -110,7 +110,6 @@ def against_study(record: Experiment, classifier: str = "SVM") -> pd.DataFrame:
     return table.assign(p_holm=multipletests(table["p"], method="holm")[1])
 
 
-@lru_cache(maxsize=1)
 def literature() -> pd.DataFrame:
     """Accuracies that others report on the fault-filtered split of GTZAN: ``what, accuracy`` (:class:`Interval`), ``source``."""
     stored = json.loads(package_data("literature.json").read_text(encoding="utf-8"))
