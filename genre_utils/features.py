@@ -222,6 +222,22 @@ def statistics(corpus: Corpus, ids: Iterable[str], profile: Profile, *, progress
     return np.stack([read() for read in kept])
 
 
+def _musicnn(wave: np.ndarray, rate_hz: int) -> np.ndarray:
+    from genre_utils.models.musicnn import FRAMES, hear
+
+    means = [layer.mean(axis=0) for layer in hear(wave, 2 * FRAMES).values()]
+    return np.stack([np.pad(mean, (0, max(map(len, means)) - len(mean))) for mean in means])
+
+
+def musicnn_states(corpus: Corpus, ids: Iterable[str], profile: Profile, *, progress: bool = True) -> np.ndarray:
+    """What MusiCNN says of clips `ids`, the mean over windows of 3 s, every 6 s: float32, shape (n, 3, 1506). Cached.
+
+    The layers are those of :data:`genre_utils.models.musicnn.LAYERS`; behind the shorter ones stand zeros, which no
+    classifier of standardised features sees.
+    """
+    return np.stack([read() for read in _over_clips("musicnn", _musicnn, corpus, list(ids), 16_000, profile.clip_s, progress)])
+
+
 def frozen_states(backbone, waves: np.ndarray, *, window_s: float | None = None, progress: bool = True) -> np.ndarray:
     """Each layer's hidden states of a frozen backbone, pooled over a clip's whole length. Cached per clip.
 

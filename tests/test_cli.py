@@ -325,8 +325,9 @@ def test_relative_folders_mean_the_same_to_a_command_and_its_chapters(checkout):
         (("run", "--chapters", "9"), "unknown chapter '9'"),
         (("run", "--genres", "polka,rock"), "unknown genre 'polka'"),
         (("build", "--profile", "maxi"), "unknown profile"),
-        (("measure", "taste"), "there is no question 'taste': ask one of labels, fine-tuning"),
+        (("measure", "taste"), "there is no question 'taste': ask one of labels, protocol"),
         (("measure", "classical", "--backbone", "a=b"), "the question 'classical' has no backbone"),
+        (("measure", "labels", "--minutes", "5"), "the question 'labels' is answered as a whole: without --minutes"),
         (("measure", "labels", "--backbone", "shipped"), "--backbone takes NAME=PLACE, not 'shipped'"),
         (("nonsense",), "No such command"),
         (("predict",), "Missing argument"),
@@ -495,7 +496,7 @@ def experiment(question: str, *trials: Trial) -> Experiment:
 @pytest.mark.parametrize(
     ("question", "trials", "told"),
     [
-        ("fine-tuning", [{"labels": 9}], ["x: 75.0 %"]),
+        ("transfer", [{"labels": 9}], ["x: 75.0 %"]),
         ("classical", [{"condition": "here"}, {"condition": "there"}], ["here: x: 75.0 %", "there: x: 75.0 %"]),
         ("labels", [{"labels": 3, "marks": "0000"}, {"labels": 9}], ["x: 75.0 %"]),
     ],
@@ -512,6 +513,7 @@ def test_an_answer_is_printed_and_kept(checkout, call, monkeypatch, question, tr
     code, out, error = call("measure", question, "--seeds", "3")
     assert code == 0, error
     assert asked["seeds"] == 3 and list(asked.get("backbones", ())) == ([] if question == "classical" else ["pre-trained"])
+    assert ("minutes" in asked) == (question != "labels")
     lines = [line.partition(" [")[0] for line in out.splitlines() if "%" in line]
     assert lines == told
     assert Experiment.load(checkout / "build" / "experiments" / f"{question}.json") == made

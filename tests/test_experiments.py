@@ -18,15 +18,16 @@ from genre_utils.errors import CorpusError, RunError
 from genre_utils.experiments import (
     audit,
     classical,
-    fine_tuning,
     labels,
     material,
+    pictures,
     pretraining_or_raw_audio,
     protocol,
     transfer,
     windows,
 )
-from genre_utils.experiments.classical import BY_ARTIST, FIXED, RANDOM, feature_table, measure_splits
+from genre_utils.experiments.classical import feature_table
+from genre_utils.experiments.contest import BY_ARTIST, FIXED, PLANNED, RANDOM, Contestant, LayerProbe, Network, contest
 from genre_utils.experiments.material import PRE_TRAINED
 from genre_utils.features import FEATURE_NAMES
 from genre_utils.models.wav2vec import Backbone, load_backbone, random_backbone, small_config
@@ -34,12 +35,16 @@ from genre_utils.paths import package_data
 from genre_utils.profiles import GENRES, PROFILES, Training
 from genre_utils.protocol import CHOICES, CORRECTED, ORIGINAL
 from genre_utils.publish.upkeep import QUESTIONS
-from genre_utils.records import CNN, LOG_MEL, SVM, CorpusInfo, Experiment, Trial
+from genre_utils.records import CNN, LOG_MEL, MUSICNN, SVM, CorpusInfo, Experiment, Trial
 from genre_utils.records import RANDOM as RANDOM_WEIGHTS
 from genre_utils.splits import Split, clip_of, grouped_folds, gtzan_ids, gtzan_split
 
 ROOT = Path(__file__).resolve().parents[1]
-NEAREST = {"nearest": (KNeighborsClassifier(1), {})}
+SHORT = Training(epochs=1, batch_size=8, learning_rate=1e-3, window_s=1.0)
+
+
+def nearest(features) -> dict[str, Contestant]:
+    return {"nearest": Contestant(features, KNeighborsClassifier(1), {"n_neighbors": [1]})}
 
 
 # --- the record of an experiment --------------------------------------------------------------------------
@@ -121,7 +126,7 @@ def test_the_book_has_a_record_on_every_question(question):
         assert question == "audit" or len(trial.marks) == len(found.clips) == len(found.artists)
 
 
-@pytest.mark.parametrize("question", ["labels", "fine-tuning", "transfer", "protocol"])
+@pytest.mark.parametrize("question", ["labels", "transfer", "protocol"])
 def test_the_records_of_the_book_are_about_the_backbone_that_it_ships(question):
     found = Experiment.recorded(question)
     assert found.backbones[PRE_TRAINED] == load_backbone("shipped").fingerprint
@@ -143,10 +148,10 @@ def backbone():
 @pytest.fixture
 def tiny_world(tiny_corpus, monkeypatch):
     """The experiments on ten genres of four short clips: two to train on, one to validate, one to test."""
-    short = Training(epochs=1, batch_size=8, learning_rate=1e-3, window_s=1.0)
-    small = {"clips_per_genre": 4, "clip_s": 4.0, "cnn": short, "head_only": short, "full": short}
-    for name in ("mini", "gtzan-mini"):
-        monkeypatch.setitem(PROFILES, name, replace(PROFILES[name], **small))
+    small = {"clips_per_genre": 4, "clip_s": 4.0, "cnn": SHORT, "head_only": SHORT, "full": SHORT}
+    monkeypatch.setitem(PROFILES, "mini", replace(PROFILES["mini"], **small))
+    monkeypatch.setattr(transfer, "PROFILE", replace(transfer.PROFILE, **small))
+    monkeypatch.setattr(transfer, "load_corpus", lambda profile, progress: tiny_corpus)
     ids = np.array(tiny_corpus.ids)
     place = np.array([int(clip[-5:]) for clip in ids])
     parts = {part: tuple(map(str, ids[np.isin(place, some)])) for part, some in
@@ -169,17 +174,6 @@ def test_labels_are_drawn_alike_for_every_contestant_and_scored_on_the_test_clip
     assert found.backbones == {"tiny": backbone.fingerprint}
 
 
-def test_whole_networks_are_trained_from_each_start(tiny_world, backbone, genre_home):
-    before = backbone.fingerprint
-    found = fine_tuning.measure({"tiny": backbone}, seeds=2, progress=False)
-    assert found.contestants == ["tiny", RANDOM_WEIGHTS, f"{RANDOM_WEIGHTS}, three times as long"]
-    assert all(found.marks(name).shape == (2, len(found.clips)) for name in found.contestants)
-    assert backbone.fingerprint == before, "the pre-trained weights were trained in place"
-    histories = genre_home.glob("build/runs/experiments/fine-tuning/*/fit.json")
-    epochs = sorted(len(json.loads(path.read_text())["history"]) for path in histories)
-    assert epochs == [1, 1, 1, 1, 3, 3]
-
-
 def test_every_protocol_runs_both_approaches_on_the_test_clips(tiny_world, backbone, monkeypatch):
     monkeypatch.setattr(protocol, "CHOICES", {"rate": CHOICES["rate"]})
     found = protocol.measure({"tiny": backbone}, seeds=1, progress=False)
@@ -195,13 +189,62 @@ def test_the_record_on_the_protocol_knows_every_choice():
     assert set(found.settings) == set(CHOICES)
 
 
-def test_transfer_tests_every_clip_once_a_seed(tiny_world, backbone):
-    found = transfer.measure({"tiny": backbone}, seeds=2, progress=False, folds=3)
-    assert found.contestants == ["tiny", LOG_MEL, RANDOM_WEIGHTS, SVM, CNN]
-    assert sorted(found.clips) == sorted(clip for part in tiny_world.values() for clip in part)
-    assert {len(trial.marks) for trial in found.trials} == {len(found.clips)}
-    assert not any("-" in trial.marks for trial in found.trials)
-    assert "artist-grouped 3-fold" in found.provenance[""] and "seeds 0 to 1" in found.provenance[""]
+def test_transfer_tests_every_clip_once_a_draw(tiny_world, tiny_corpus, backbone):
+    before = backbone.fingerprint
+    found = transfer.measure({"tiny": backbone}, seeds=2, progress=False, folds=2)
+    plain = ["tiny", RANDOM_WEIGHTS]
+    assert found.contestants == [SVM, LOG_MEL, MUSICNN, *plain, CNN, *map(transfer.tuned, plain)]
+    assert found.conditions == [transfer.FOUR, transfer.TEN] and found.clips == list(tiny_corpus.ids)
+    of_four = np.isin([clip.split(".")[0] for clip in found.clips], transfer.COMPLETE)
+    for name in found.contestants:
+        assert np.array_equal(np.isfinite(found.marks(name, transfer.FOUR)), np.tile(of_four, (2, 1)))
+        assert np.isfinite(found.marks(name, transfer.TEN)).all() and found.marks(name, transfer.TEN).shape[0] == 2
+    assert found.accuracy(SVM, against=CNN, condition=transfer.FOUR).n == of_four.sum()
+    assert found.settings[PLANNED] == len(found.trials) == 2 * 2 * len(found.contestants)
+    assert "artist-grouped 2-fold" in found.provenance[transfer.TEN]
+    assert backbone.fingerprint == before, "the pre-trained weights were trained in place"
+
+
+def test_a_contest_goes_on_where_it_stopped(monkeypatch, genre_home):
+    corpus, features = artists_world()
+    asked = {"fixed": {}, "progress": False, "with_audio": False}
+    first = contest("toy", corpus, nearest(features), draws=1, **asked)
+    monkeypatch.setattr("genre_utils.experiments.contest._tuned", lambda *a: pytest.fail("a kept trial was made again"))
+    assert contest("toy", corpus, nearest(features), draws=1, **asked).trials == first.trials
+    none_left = contest("toy", corpus, nearest(features), draws=2, minutes=0, **asked)
+    assert none_left.trials == first.trials and none_left.settings[PLANNED] == 2 * len(first.trials)
+    with pytest.raises(pytest.fail.Exception, match="made again"):
+        contest("toy", corpus, nearest(features + 1), draws=1, **asked)
+
+
+def test_a_line_that_was_cut_short_is_no_trial(genre_home):
+    corpus, features = artists_world()
+    first = contest("toy", corpus, nearest(features), draws=1, fixed={}, progress=False, with_audio=False)
+    kept = genre_home / "build" / "runs" / "experiments" / "toy.jsonl"
+    kept.write_text(kept.read_text()[:-40])
+    again = contest("toy", corpus, nearest(features), draws=1, fixed={}, progress=False, with_audio=False)
+    assert [trial.marks for trial in again.trials] == [trial.marks for trial in first.trials]
+
+
+def test_a_network_learns_and_names_the_classes_it_was_shown(backbone):
+    """Two genres by loudness; numbered as in a corpus of ten, of which it sees two."""
+    rng = np.random.default_rng(0)
+    loud = np.repeat([0.1, 1.0], 16)
+    mel = (loud[:, None, None, None] * rng.random((32, 1, 16, 40))).astype(np.float32)
+    y = np.where(loud > 0.5, 7, 2)
+    network = Network(replace(SHORT, epochs=6, learning_rate=1e-2), window=20).fit(mel, y)
+    assert set(network.predict(mel)) <= {2, 7} and (network.predict(mel) == y).mean() > 0.9
+    heard = rng.normal(size=(8, 16_000)).astype(np.float32)
+    for random in (False, True):
+        guesses = Network(SHORT, 8_000, backbone, random, seed=1).fit(heard, y[12:20]).predict(heard)
+        assert set(guesses) <= {2, 7}
+
+
+def test_a_probe_reads_one_layer():
+    x = np.zeros((20, 2, 3))
+    x[10:, 1] = 1
+    y = np.repeat([0, 1], 10)
+    assert (LayerProbe(layer=1).fit(x, y).predict(x) == y).all() and not (LayerProbe(layer=0).fit(x, y).predict(x) == y).all()
 
 
 def test_contestants_are_named_by_whoever_asks(tmp_path):
@@ -260,7 +303,7 @@ def artists_world() -> tuple[Corpus, np.ndarray]:
 
 def test_a_classifier_that_knows_artists_shines_on_random_splits_alone():
     corpus, features = artists_world()
-    found = measure_splits(corpus, features, repeats=3, only=NEAREST, fixed={}, progress=False)
+    found = contest("toy", corpus, nearest(features), draws=3, fixed={}, progress=False, with_audio=False)
     assert np.nanmean(found.marks("nearest", RANDOM), axis=1).min() > 0.9
     assert found.marks("nearest", BY_ARTIST).mean(axis=1).max() < 0.4
     assert np.isfinite(found.marks("nearest", BY_ARTIST)).all(), "folds test every clip once"
@@ -270,15 +313,14 @@ def test_a_classifier_that_knows_artists_shines_on_random_splits_alone():
 
 
 def test_windows_of_one_clip_leak_until_clips_and_artists_are_kept_together(tiny_corpus):
-    found = windows.measure(tiny_corpus, parts=2, seeds=2, progress=False)
-    assert found.question == "windows" and found.contestants == ["SVM"]
+    found = windows.measure(tiny_corpus, parts=2, seeds=2, progress=False, training=SHORT)
+    assert found.question == "windows" and found.contestants == [SVM, CNN]
     assert list(found.provenance) == found.conditions == [windows.RANDOM_WINDOWS, windows.WHOLE_CLIPS, BY_ARTIST]
     assert len(found.clips) == 2 * len(tiny_corpus) and found.clips[0].endswith("@0")
     for name in found.provenance:
-        assert found.marks("SVM", name).shape == (2, len(found.clips)) and np.isfinite(found.marks("SVM", name)).all()
-    assert (
-        found.accuracy("SVM", condition=windows.RANDOM_WINDOWS).value >= found.accuracy("SVM", condition=windows.WHOLE_CLIPS).value
-    )
+        for who in (SVM, CNN):
+            assert found.marks(who, name).shape == (2, len(found.clips)) and np.isfinite(found.marks(who, name)).all()
+    assert found.accuracy(SVM, condition=windows.RANDOM_WINDOWS).value >= found.accuracy(SVM, condition=windows.WHOLE_CLIPS).value
     known = replace(tiny_corpus, clips=tuple(replace(c, id=f"{c.id}@{k}", recording=c.id) for c in tiny_corpus for k in (0, 1)))
     for fold in grouped_folds(replace(known, clips=tuple(replace(c, artist=None) for c in known), faults={}), 5):
         assert not {clip_of(i) for i in fold.train} & {clip_of(i) for i in fold.test}
@@ -288,7 +330,7 @@ def test_validation_clips_are_neither_learnt_nor_tested_and_the_record_survives_
     corpus, features = artists_world()
     ids = corpus.ids
     split = Split("by hand", ids[::4], ids[1::4], ids[2::4], "every fourth")
-    found = measure_splits(corpus, features, repeats=0, only=NEAREST, fixed={"hand": lambda: split}, progress=False)
+    found = contest("toy", corpus, nearest(features), draws=0, fixed={"hand": lambda: split}, progress=False, with_audio=False)
     marks = found.marks("nearest", "hand")[0]
     assert np.flatnonzero(np.isfinite(marks)).tolist() == list(range(2, len(ids), 4))
     assert found.trials[0].labels == len(split.train)
@@ -318,8 +360,9 @@ def test_the_table_is_read_by_clip_and_damage_is_named(tmp_path, monkeypatch):
     not os.environ.get(classical.TABLE_VARIABLE), reason="set GTZAN_FEATURES_CSV to GTZAN's features_30_sec.csv"
 )
 def test_the_committed_record_is_what_the_table_gives_on_the_studys_splits():
-    svm = {"SVM": classical.classifiers()["SVM"]}
-    again = measure_splits(*feature_table(), repeats=0, only=svm, progress=False)
+    corpus, features = feature_table()
+    svm = {"SVM": Contestant(features, *classical.classifiers()["SVM"])}
+    again = contest("toy", corpus, svm, draws=0, progress=False, with_audio=False)
     recorded = Experiment.recorded("classical")
     for name in FIXED:
         ours, theirs = again.marks("SVM", name), recorded.marks("SVM", name)
@@ -371,6 +414,21 @@ def test_contestants_on_features_of_others_share_the_splits(archives, monkeypatc
     assert on[asked.CONTAMINATED] > 0.9 and on[asked.READER] > 0.9
     with pytest.raises(RunError):
         found.marks(asked.MUSICNN, "study: wav2vec")
+
+
+def test_pictures_and_sound_meet_on_the_complete_genres(archives, monkeypatch, tiny_corpus):
+    ids = [*gtzan_ids(), "jazz.00054"]
+    np.savez(archives / "gtzan_pictures.npz", ids=ids, X=np.random.default_rng(0).integers(0, 256, (1000, 16, 336)).astype(np.uint8))
+    four = tiny_corpus.of_genres(transfer.COMPLETE)
+    monkeypatch.setattr(pictures, "load_corpus", lambda profile, progress: four)
+    monkeypatch.setattr(pictures, "mels", lambda corpus, ids, profile, progress: np.ones((len(ids), 1, 16, 1292), np.float32))
+    monkeypatch.setattr("genre_utils.experiments.contest.fit", lambda model, *_, **__: SimpleNamespace(model=model.eval()))
+    found = pictures.measure(seeds=1, progress=False)
+    assert found.contestants == [pictures.ON_SOUND, pictures.ON_PICTURES]
+    assert found.conditions == [transfer.FOUR, "study: CNN", "fault-filtered", BY_ARTIST]
+    assert np.isfinite(found.marks(pictures.ON_PICTURES, transfer.FOUR)).sum() == 399
+    assert np.isfinite(found.marks(pictures.ON_PICTURES, "study: CNN")).sum() == 150
+    assert found.settings[PLANNED] == len(found.trials) == 5
 
 
 @pytest.mark.skipif(

@@ -58,6 +58,8 @@ class Corpus:
     excluded: dict[str, str] = field(default_factory=dict)
     faults: dict = field(default_factory=dict)
     genres: tuple[str, ...] = GENRES
+    #: What a part of a corpus is a part of, and what is missing; said by every chapter that loads it.
+    about: str = ""
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -169,4 +171,6 @@ def load_corpus(profile: Profile, *, progress: bool = True) -> Corpus:
         corpus = gtzan.gtzan_mini(progress=progress)
     else:
         corpus = gtzan.gtzan_full(profile.genres)
+    if corpus.about:
+        print(corpus.about)
     return corpus.of_genres(profile.genres)

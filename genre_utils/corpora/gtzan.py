@@ -1,4 +1,4 @@
-"""GTZAN on this machine: the public mini subset (100 clips) and the whole (999 usable clips).
+"""GTZAN on this machine: the public mini subset (100 clips), the whole (999 usable clips), or any part of it.
 
 GTZAN carries no licence: clips are played on the reader's machine and never published with the book.
 """
@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
 from filelock import FileLock
 
-from genre_utils.audio import file_sha256, what_it_is
+from genre_utils.audio import file_sha256, open_audio, what_it_is
 from genre_utils.corpora import Clip, Corpus, gtzan_faults
 from genre_utils.corpora.download import download, need_space, unpack
 from genre_utils.errors import CorpusError
@@ -30,6 +31,8 @@ _BY_HAND = (
 CLIP_S, RATE_HZ = 30.0, 22_050
 #: A file with less than this share of the bytes of a clip (16 bits a sample) cannot be one: some 790 kB.
 SMALLEST_SHARE = 0.6
+#: Endings of a clip's file: where there are several, the first of these is taken.
+ENDINGS = (".wav", ".au", ".flac", ".ogg", ".mp3")
 #: The Kaggle copy's damaged file: left out by name, never because it happens not to load.
 DAMAGED = {"jazz.00054": "its file is damaged in the copies in circulation"}
 
@@ -53,14 +56,14 @@ def genre_root(folder: Path) -> Path | None:
 
 
 def clip_files(root: Path) -> dict[str, Path]:
-    """Clip id -> its file below `root`, from one listing of each genre's folder: WAV or else AU, in any case."""
+    """Clip id -> its file below `root`, from one listing of each genre's folder: the first of :data:`ENDINGS`, in any case."""
     found: dict[str, Path] = {}
     with disk_access(f"list the clips in {root}", CorpusError, "GTZAN_DIR"):
         for genre in GENRES:
             files = (root / genre).iterdir() if (root / genre).is_dir() else ()
-            for path in sorted(files, key=lambda file: (file.suffix.lower(), file.name), reverse=True):
-                if path.suffix.lower() in (".wav", ".au") and path.is_file():
-                    found.setdefault(path.stem.lower(), path)
+            known = (path for path in files if path.suffix.lower() in ENDINGS and path.is_file())
+            for path in sorted(known, key=lambda file: (ENDINGS.index(file.suffix.lower()), file.name)):
+                found.setdefault(path.stem.lower(), path)
     return found
 
 
@@ -72,12 +75,12 @@ def disguise(path: Path) -> str | None:
         return f"cannot be read ({error.strerror})"
     if what or not size:
         return what or "zero bytes"
-    return f"{size} bytes, too few for {CLIP_S:g} s" if size < smallest_clip() else None
+    return f"{size} bytes, too few for {CLIP_S:g} s" if _too_small(path) else None
 
 
-def smallest_clip() -> float:
-    """Bytes below which a file cannot be a clip."""
-    return SMALLEST_SHARE * CLIP_S * RATE_HZ * 2
+def _too_small(path: Path) -> bool:
+    """Whether a file has too few bytes for a clip; one that is compressed is only known by decoding it."""
+    return path.suffix.lower() in ENDINGS[:2] and path.stat().st_size < SMALLEST_SHARE * CLIP_S * RATE_HZ * 2
 
 
 def told(faults: Mapping[object, str], most: int = 5) -> str:
@@ -86,22 +89,16 @@ def told(faults: Mapping[object, str], most: int = 5) -> str:
     return "\n".join(lines + ([f"  … and {len(faults) - most} more"] if len(faults) > most else []))
 
 
-def _corpus(name: str, root: Path, ids, excluded: dict[str, str]) -> Corpus:
-    faults, files = gtzan_faults(), clip_files(root)
-    again = f"Copy them there again, or get another copy: python -m genre_utils fetch {name}"
-    if absent := [clip_id for clip_id in ids if clip_id not in files]:
+def _corpus(name: str, root: Path, files: Mapping[str, Path], ids, excluded: dict[str, str], **more) -> Corpus:
+    faults = gtzan_faults()
+    if bad := [files[clip] for clip in ids if _too_small(files[clip])]:
         raise CorpusError(
-            f"{root} lacks {len(absent)} of the {len(ids)} clips of {name}, {absent[0]} for one: "
-            f"they are called <genre>/<genre>.NNNNN.wav. {again}"
-        )
-    small = [files[clip_id] for clip_id in ids if files[clip_id].stat().st_size < smallest_clip()]
-    if small:
-        raise CorpusError(
-            f"{len(small)} of the {len(ids)} clips of {name} in {root} are none:\n"
-            f"{told({path: disguise(path) or 'too small' for path in small})}\n{again}"
+            f"{len(bad)} of the {len(ids)} clips of {name} in {root} are none:\n"
+            f"{told({path: disguise(path) or 'too small' for path in bad})}\n"
+            f"Copy them there again, or get another copy: python -m genre_utils fetch {name}"
         )
     clips = tuple(Clip(clip, files[clip], clip.split(".", 1)[0], faults.artists.get(clip)) for clip in ids)
-    return Corpus(name, root, clips, CLIP_S, excluded=excluded, faults=faults.among([*ids, *excluded]))
+    return Corpus(name, root, clips, CLIP_S, excluded=excluded, faults=faults.among([*ids, *DAMAGED]), **more)
 
 
 def gtzan_mini(*, progress: bool = True) -> Corpus:
@@ -122,7 +119,12 @@ def gtzan_mini(*, progress: bool = True) -> Corpus:
             "the ten genres, or unset it to have the clips fetched."
         )
     root = root or fetch_gtzan_mini(progress=progress)
-    corpus = _corpus("gtzan-mini", root, mini_listing(), {})
+    if absent := [clip for clip in mini_listing() if clip not in (files := clip_files(root))]:
+        raise CorpusError(
+            f"{root} lacks {len(absent)} of the {len(mini_listing())} clips of gtzan-mini, {absent[0]} for one: they are called "
+            "<genre>/<genre>.NNNNN.wav. Copy them there again, or get another copy: python -m genre_utils fetch gtzan-mini"
+        )
+    corpus = _corpus("gtzan-mini", root, files, mini_listing(), {})
     for clip in corpus:
         if file_sha256(clip.path) != mini_listing()[clip.id]["sha256"]:
             raise CorpusError(
@@ -180,24 +182,56 @@ def found_note() -> Path:
 
 
 def gtzan_full(genres: tuple[str, ...] = GENRES) -> Corpus:
-    """The 999 usable clips of GTZAN, or those of some `genres`, from the first of :func:`places` that has them.
+    """GTZAN, or those of its `genres`: what lies in the folders of ``GTZAN_DIR`` together, or in the first other of :func:`places`.
 
-    jazz.00054 is left out. Files that are too small for clips are refused; only ``fetch gtzan`` decodes them all.
+    Without jazz.00054. Any part will do that holds a clip of each genre; it is called ``gtzan-part``, and says what it is
+    (:attr:`Corpus.about`). Files that are too small for clips are refused; only ``fetch gtzan`` decodes them all.
 
     Raises
     ------
     CorpusError
-        If they are not all there; the message says how to get them.
+        If nothing of a genre is there; the message says how to get it.
     """
-    ids = tuple(clip for clip in gtzan_ids() if clip.split(".")[0] in genres)
+    ids = [clip for clip in gtzan_ids() if clip.split(".")[0] in genres]
+    chosen = [root for root in map(genre_root, chosen_places()) if root]
+    others = [[root] for root in map(genre_root, places()) if root and root not in chosen]
     refused = None
-    for root in filter(None, map(genre_root, places())):
-        try:
-            return _corpus("gtzan", root, ids, dict(DAMAGED))
-        except CorpusError as error:
-            refused = refused or error
-    raise refused or CorpusError(
+    for roots in ([chosen] if chosen else []) + others:
+        files = {clip: path for root in reversed(roots) for clip, path in clip_files(root).items()}
+        have = Counter(clip.split(".")[0] for clip in ids if clip in files)
+        where = " and ".join(map(str, roots))
+        if lacking := [genre for genre in genres if not have[genre]]:
+            way_out = f"\nRun what is there: --genres {','.join(have)}" if len(have) > 1 else ""
+            refused = refused or f"{where}: {_of_each(ids, have)}. No clip of {', '.join(lacking)} is there.{way_out}"
+        elif len(have) == len(genres):
+            return _part(roots[0], files, ids, genres, _of_each(ids, have))
+    raise CorpusError(refused or
         f"GTZAN is not at {' or '.join(map(str, places()))}. It has no official download any more: "
         "`python -m genre_utils fetch gtzan` looks for a copy (on Kaggle: 1.2 GB); if you have one, set GTZAN_DIR to "
         "the folder that holds blues/ … rock/. Without it, the profiles mini and gtzan-mini need no account."
-    )
+    )  # fmt: skip
+
+
+def _of_each(ids, have: Mapping[str, int]) -> str:
+    """How many of the clips `ids` there are, genre by genre where they are not all there."""
+    wanted = Counter(clip.split(".")[0] for clip in ids)
+    each = ", ".join(f"{genre} {have[genre]}" for genre in wanted if have[genre] < wanted[genre])
+    return f"{sum(have.values())} of {len(ids)} clips" + (f" ({each}; else complete)" if each else "")
+
+
+def _part(root: Path, files: Mapping[str, Path], ids: list[str], genres: tuple[str, ...], told_of: str) -> Corpus:
+    """Those of the clips `ids` that have a file; where some are sampled at a lower rate than most, without those."""
+    there, rates = [clip for clip in ids if clip in files], {}
+    if len(there) < len(ids):  # one copy has one rate
+        for clip in there:
+            with open_audio(files[clip]) as file:
+                rates[clip] = file.samplerate
+    usual = Counter(rates.values()).most_common(1)[0][0] if rates else RATE_HZ
+    low = {clip: f"{rate} Hz: its rate alone would tell its genre" for clip, rate in rates.items() if rate < usual}
+    kept = [clip for clip in there if clip not in low]
+    excluded = {clip: why for clip, why in DAMAGED.items() if clip.split(".")[0] in genres}
+    if len(kept) == len(ids):
+        return _corpus("gtzan", root, files, ids, excluded)
+    absent = dict.fromkeys([clip for clip in ids if clip not in files], "its file is not there")
+    about = f"A part of GTZAN: {told_of}." + (f" Left out: {len(low)} clips at less than {usual} Hz." if low else "")
+    return _corpus("gtzan-part", root, files, kept, excluded | low | absent, about=about)

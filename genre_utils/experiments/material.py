@@ -71,11 +71,11 @@ class Material:
         """The experiment on `question`, about the test clips of the split unless `about` says otherwise."""
         about = {"clips": self.split.test, "provenance": {"": self.split.provenance}} | about
         name, used = self.profile.name, {"backbones": backbones, "settings": settings}
-        return record(question, name, self.corpus, self.trials, **about, **used)
+        return record(question, self.corpus, self.trials, profile=name, **about, **used)
 
 
 def record(
-    question: str, profile: str, corpus: Corpus, trials: list[Trial], *, clips: Sequence[str], provenance: dict,
+    question: str, corpus: Corpus, trials: list[Trial], *, clips: Sequence[str], provenance: dict, profile: str = "gtzan",
     with_audio: bool = True, backbones: Mapping | None = None, settings: Mapping | None = None,
 ) -> Experiment:  # fmt: skip
     """The record of `trials` on `clips`; `provenance` says of each condition where its split comes from."""

@@ -13,23 +13,24 @@ from pathlib import Path
 import numpy as np
 
 from genre_utils.errors import CorpusError
-from genre_utils.experiments.classical import FIXED, TABLE_VARIABLE, feature_table, measure_splits
-from genre_utils.experiments.material import record
+from genre_utils.experiments.classical import TABLE_VARIABLE, feature_table
+from genre_utils.experiments.contest import FILTERED, FIXED, Contestant, contest, joined
 from genre_utils.models.musicnn import TAGS
 from genre_utils.models.svm import GRID, linear_probe, rbf_svm
 from genre_utils.records import CHOI, STATISTICS, Experiment
 from genre_utils.splits import gtzan_ids
 
+QUESTION = "pretraining-or-raw-audio"
 MUSICNN = "MusiCNN's tags"
 #: A weighted sum of the mean tag scores for each genre: what `predict` asks first.
 READER = "MusiCNN's tags, read by a linear model"
-CONTAMINATED = "features that had seen the exam"
-FILTERED = "fault-filtered"
+CONTAMINATED, PICTURES = "features that had seen the exam", "pictures"
 #: Contestant -> file, and the arrays of it that are laid side by side, beside ``ids``.
 ARCHIVES = {
     CHOI: ("gtzan_choi_features.npz", ["features"]),
     MUSICNN: ("gtzan_musicnn_taggrams.npz", ["mean", "std"]),
     CONTAMINATED: ("gtzan_contaminated_embeddings.npz", ["features"]),
+    PICTURES: ("gtzan_pictures.npz", ["X"]),
 }
 PENALTIES = {"logisticregression__C": [0.003, 0.01, 0.03, 0.1, 0.3, 1.0]}
 
@@ -48,7 +49,7 @@ def archived(name: str) -> np.ndarray:
     return np.stack([rows[place[clip]] if clip in place else nothing for clip in gtzan_ids()])
 
 
-def measure(seeds: int = 10, progress: bool = True) -> Experiment:
+def measure(seeds: int = 10, progress: bool = True, minutes: float | None = None) -> Experiment:
     """An SVM on the features of each contestant, tuned on one grid inside the training side of each split.
 
     A seed draws a random split and five folds by artist. Contestants of a split have the same training clips. Layers of
@@ -61,14 +62,10 @@ def measure(seeds: int = 10, progress: bool = True) -> Experiment:
     whole = {STATISTICS: statistics, CHOI: choi.reshape(len(choi), -1)}
     fixed_alone = layers | {CONTAMINATED: archived(CONTAMINATED)}
     few = {"drawn": {}, "fixed": {FILTERED: FIXED[FILTERED]}}
-    plan = [(name, x, rbf_svm(), GRID, {"fixed": FIXED}) for name, x in whole.items()]
-    plan += [(name, x, rbf_svm(), GRID, {"fixed": FIXED, "drawn": {}}) for name, x in fixed_alone.items()]
-    plan += [(MUSICNN, tags, rbf_svm(), GRID, few), (READER, tags[:, : len(TAGS)], linear_probe(), PENALTIES, few)]
-    trials, provenance = [], {}
-    for name, x, classifier, grid, limits in plan:
-        found = measure_splits(corpus, x, repeats=seeds, only={name: (classifier, grid)}, **limits, progress=progress)
-        trials += found.trials
-        provenance |= found.provenance
+    plan = [(name, Contestant(x, rbf_svm(), GRID), {}) for name, x in whole.items()]
+    plan += [(name, Contestant(x, rbf_svm(), GRID), {"drawn": {}}) for name, x in fixed_alone.items()]
+    plan += [(MUSICNN, Contestant(tags, rbf_svm(), GRID), few)]
+    plan += [(READER, Contestant(tags[:, : len(TAGS)], linear_probe(), PENALTIES), few)]
     settings = {"SVM": GRID, "linear model": PENALTIES, "tuning": "five folds inside the training side"}
-    about = {"clips": corpus.ids, "provenance": provenance, "with_audio": False, "settings": settings}
-    return record("pretraining-or-raw-audio", "gtzan", corpus, trials, **about)
+    about = {"draws": seeds, "minutes": minutes, "progress": progress, "with_audio": False, "settings": settings}
+    return joined([contest(QUESTION, corpus, {name: its}, **about, **limits) for name, its, limits in plan])

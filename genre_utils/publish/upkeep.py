@@ -119,8 +119,10 @@ def pretrain(
         say(f"Shipped to {made.ship(folder)}")
 
 
-#: What :mod:`genre_utils.experiments` can answer; the first four about backbones.
-QUESTIONS = ("labels", "fine-tuning", "transfer", "protocol", "classical", "pretraining-or-raw-audio", "windows", "audit")
+#: What :mod:`genre_utils.experiments` can answer: about backbones, by contests that grow, and by another way.
+ON_BACKBONES = ("labels", "protocol", "transfer")
+CONTESTS = ("transfer", "classical", "pretraining-or-raw-audio", "windows", "pictures")
+QUESTIONS = (*ON_BACKBONES, *CONTESTS[1:], "audit")
 
 
 @app.command()
@@ -130,9 +132,13 @@ def measure(
         list[str] | None, typer.Option(help="Pre-trained contestant, NAME=PLACE; may be repeated (default: the shipped one).")
     ] = None,
     seeds: Annotated[int | None, typer.Option(min=2, help="How many (default: as many as in the book's record).")] = None,
+    minutes: Annotated[float | None, typer.Option(min=0, help="Begin no trial after so many; ask again to go on.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the record (default: build/experiments).")] = None,
 ) -> None:
-    """Answer one question with many seeds, and keep the answer as a record that the chapters can read."""
+    """Answer one question with many seeds, and keep the answer as a record that the chapters can read.
+
+    Trials of the questions with --minutes are written down one by one: what was interrupted goes on.
+    """
     from importlib import import_module
 
     from genre_utils.paths import home
@@ -140,7 +146,7 @@ def measure(
     if question not in QUESTIONS:
         raise RunError(f"there is no question {question!r}: ask one of {', '.join(QUESTIONS)}")
     module, options = import_module(f"genre_utils.experiments.{question.replace('-', '_')}"), {}
-    if question in QUESTIONS[:4]:
+    if question in ON_BACKBONES:
         from genre_utils.experiments.material import PRE_TRAINED, contestants
 
         named = backbone or [f"{PRE_TRAINED}=shipped"]
@@ -151,6 +157,10 @@ def measure(
         raise RunError(f"the question {question!r} has no backbone")
     if seeds is not None:
         options["seeds"] = range(2, 2 + seeds) if question == "audit" else seeds
+    if question in CONTESTS:
+        options["minutes"] = minutes
+    elif minutes is not None:
+        raise RunError(f"the question {question!r} is answered as a whole: without --minutes")
     found = module.measure(**options, progress=console.is_terminal)
     path = found.save((out or home() / "build" / "experiments") / f"{question}.json")
     if question == "audit":

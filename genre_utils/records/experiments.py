@@ -17,7 +17,7 @@ from genre_utils.records.base import CorpusInfo, Record
 
 #: Names of contestants that chapters ask for.
 RANDOM, LOG_MEL, SVM, CNN = "random weights", "log-mel statistics", "SVM on 57 statistics", "CNN from scratch"
-STATISTICS, CHOI = "57 statistics", "Choi's network"
+STATISTICS, CHOI, MUSICNN = "57 statistics", "Choi's network", "MusiCNN, frozen"
 
 
 class Trial(Strict):
@@ -31,6 +31,8 @@ class Trial(Strict):
     labels: int | None = None
     layer: int | None = None
     settings: dict[str, Any] = Field(default={})
+    #: What it took, of all cores.
+    seconds: float | None = None
     marks: str
 
 
@@ -97,9 +99,12 @@ class Experiment(Record):
         of :func:`genre_utils.evaluation.over_splits`.
         """
         marks = self.marks(contestant, condition, labels)
-        other = None if against is None else self.marks(against, condition, labels)
-        if len(marks) > 1 and np.isfinite(marks).all():
-            return evaluation.bootstrap(marks, other, self.artists)
+        other = None if against is None else self.marks(against, condition, labels)[: len(marks)]
+        marks = marks if other is None else marks[: len(other)]
+        some = np.isfinite(marks).any(axis=0)
+        if len(marks) > 1 and np.isfinite(marks[:, some]).all():
+            groups = [artist for artist, tested in zip(self.artists, some, strict=True) if tested]
+            return evaluation.bootstrap(marks[:, some], None if other is None else other[:, some], groups)
         tested = int(np.isfinite(marks[0]).sum())
         if len(marks) == 1 and other is None:
             return evaluation.wilson(int(np.nansum(marks)), tested)
