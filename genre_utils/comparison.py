@@ -125,19 +125,17 @@ class Comparison:
         return evaluation.bootstrap(rows[a] == y, rows[b] == y, artists, level=level, n=draws)
 
     def macro_f1(self, approach: str) -> Interval:
-        found = [card.macro_f1 for card in self.runs[approach]]
-        mean = [float(np.mean([getattr(score, part) for score in found])) for part in ("value", "low", "high")]
-        return Interval(*mean, self.n, f"{found[0].method}, mean of {len(found)} seeds")
+        rows, y, artists = self.predictions(approach)
+        return evaluation.f1_bootstrap(y, rows[approach], artists)
 
     def f1(self, approach: str, genre: str) -> Interval:
         rows, y, _ = self.predictions(approach)
-        named, true = rows[approach] == self.first.genres.index(genre), y == self.first.genres.index(genre)
-        counts = (named & true).sum(axis=1), (named & ~true).sum(axis=1), (~named & true).sum(axis=1)
-        return evaluation.f1_interval(*np.mean(counts, axis=1))
+        return evaluation.f1_of_genre(y, rows[approach], self.first.genres.index(genre))
 
     def seconds(self, approach: str) -> float:
-        """Of the quickest run: whatever else the machine had to do only adds to it."""
-        return min(card.cost.seconds for card in self.runs[approach])
+        """Of the quickest run, whatever else the machine had to do only adds to it; fine-tuning needs the head it starts from."""
+        head = self.seconds("head-only") if approach == "full" and "head-only" in self.runs else 0
+        return min(card.cost.seconds for card in self.runs[approach]) + head
 
     def files(self, approaches: Iterable[str]) -> str:
         """Where the records of `approaches` lie, the first seed of each standing for all."""

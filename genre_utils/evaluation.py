@@ -148,11 +148,24 @@ def bootstrap(
 
 
 def f1_bootstrap(y: np.ndarray, p: np.ndarray, groups: Groups = None, n: int = 2000) -> Interval:
-    """:func:`macro_f1` with a percentile bootstrap interval over clips or, with `groups`, artists."""
-    y, p = _checked(y, p)
+    """:func:`macro_f1` with a percentile bootstrap interval over clips or, with `groups`, artists.
+
+    Of predictions `p` of several seeds, (seeds, clips), the mean, and the interval over seeds too, as in :func:`bootstrap`.
+    """
+    of_seeds = [_checked(y, row) for row in np.atleast_2d(p)]
     counts, method = resamples(len(y), groups, n)
-    low, high = np.percentile(macro_f1(y, p, counts), [2.5, 97.5])
-    return Interval(float(macro_f1(y, p)), float(low), float(high), len(y), method)
+    seeds, scores = len(of_seeds), np.stack([macro_f1(*both, counts) for both in of_seeds])
+    rows = np.random.default_rng([0, 1]).multinomial(seeds, np.full(seeds, 1 / seeds), size=n)
+    low, high = np.percentile((rows.T * scores).sum(axis=0) / seeds, [2.5, 97.5])
+    method = method.replace("over", f"over {seeds} seeds and", 1) if seeds > 1 else method
+    return Interval(float(np.mean([macro_f1(*both) for both in of_seeds])), float(low), float(high), len(y), method)
+
+
+def f1_of_genre(y: np.ndarray, p: np.ndarray, genre: int) -> Interval:
+    """:func:`f1_interval` of one genre, from labels (clips,) and predictions (seeds, clips): of the counts, the mean over seeds."""
+    named, true = p == genre, y == genre
+    counts = (named & true).sum(axis=1), (named & ~true).sum(axis=1), (~named & true).sum(axis=1)
+    return f1_interval(*np.mean(counts, axis=1))
 
 
 def over_splits(scores: Sequence[float] | np.ndarray, n_train: int, n_test: int) -> Interval:

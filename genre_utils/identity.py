@@ -18,6 +18,7 @@ from genre_utils.protocol import with_protocol
 CONCERNS = {
     "svm": ("split", "genres"),
     "cnn": ("split", "genres"),
+    "musicnn": ("split", "genres"),
     "head-only": ("split", "backbone", "protocol", "genres"),
     "full": ("split", "backbone", "protocol", "genres"),
 }

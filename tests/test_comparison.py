@@ -77,8 +77,8 @@ def test_nothing_cannot_be_compared():
 
 
 def test_approaches_come_in_the_books_order_and_cards_by_seed():
-    (found,) = comparisons([make_card("full", seed=1), make_card("cnn"), make_card("full"), make_card("svm"), make_card("head-only")])
-    assert cards_of(found) == {"svm": [0], "cnn": [0], "head-only": [0], "full": [0, 1]}
+    (found,) = comparisons([make_card("full", seed=1), make_card("cnn"), make_card("full"), make_card("svm"), *map(make_card, ("head-only", "musicnn"))])
+    assert cards_of(found) == {"svm": [0], "cnn": [0], "musicnn": [0], "head-only": [0], "full": [0, 1]}
     assert list(found.runs) == list(TITLES)
     assert found.seeds == [0, 1] and found.n == 30 and found.corpus == "toy"
     assert {approach: card.seed for approach, card in found.of_seed(1).items()} == {"full": 1}
@@ -205,11 +205,11 @@ def test_all_seeds_of_a_run_are_there_and_no_other_run(recorded):
     assert cards_of(of_run(identity(seed=1, backbone="lab/net"))) == {"full": [0]}
 
 
-def test_svm_and_cnn_of_the_book_stand_beside_a_backbone_of_ones_own(recorded):
+def test_what_needs_no_backbone_stands_beside_a_backbone_of_ones_own(recorded):
     record(recorded / "mini", *(make_card(approach) for approach in TITLES))
     leave("full", backbone="lab/net", protocol="rate", fingerprint="c" * 64)
     found = of_run(identity(backbone="lab/net", protocol="rate"))
-    assert cards_of(found) == {"svm": [0], "cnn": [0], "full": [0]}
+    assert cards_of(found) == {"svm": [0], "cnn": [0], "musicnn": [0], "full": [0]}
     assert found.runs["full"][0].backbone["name"] == "lab/net"
     assert f"{TITLES['full']} (protocol rate): from this run" in found.source(0)
 

@@ -27,15 +27,34 @@ from genre_utils.experiments import (
     windows,
 )
 from genre_utils.experiments.classical import feature_table
-from genre_utils.experiments.contest import BY_ARTIST, FIXED, PLANNED, RANDOM, Contestant, LayerProbe, Network, contest
-from genre_utils.experiments.material import PRE_TRAINED
+from genre_utils.experiments.contest import (
+    BY_ARTIST,
+    FIXED,
+    PLANNED,
+    RANDOM,
+    Contestant,
+    LayerProbe,
+    Network,
+    contest,
+)
 from genre_utils.features import FEATURE_NAMES
 from genre_utils.models.wav2vec import Backbone, load_backbone, random_backbone, small_config
 from genre_utils.paths import package_data
 from genre_utils.profiles import GENRES, PROFILES, Training
 from genre_utils.protocol import CHOICES, CORRECTED, ORIGINAL
 from genre_utils.publish.upkeep import QUESTIONS
-from genre_utils.records import CNN, LOG_MEL, MUSICNN, SVM, CorpusInfo, Experiment, Trial
+from genre_utils.records import (
+    CNN,
+    FOUR,
+    LOG_MEL,
+    MUSICNN,
+    ON_PICTURES,
+    PRE_TRAINED,
+    SVM,
+    CorpusInfo,
+    Experiment,
+    Trial,
+)
 from genre_utils.records import RANDOM as RANDOM_WEIGHTS
 from genre_utils.splits import Split, clip_of, grouped_folds, gtzan_ids, gtzan_split
 
@@ -194,12 +213,12 @@ def test_transfer_tests_every_clip_once_a_draw(tiny_world, tiny_corpus, backbone
     found = transfer.measure({"tiny": backbone}, seeds=2, progress=False, folds=2)
     plain = ["tiny", RANDOM_WEIGHTS]
     assert found.contestants == [SVM, LOG_MEL, MUSICNN, *plain, CNN, *map(transfer.tuned, plain)]
-    assert found.conditions == [transfer.FOUR, transfer.TEN] and found.clips == list(tiny_corpus.ids)
+    assert found.conditions == [FOUR, transfer.TEN] and found.clips == list(tiny_corpus.ids)
     of_four = np.isin([clip.split(".")[0] for clip in found.clips], transfer.COMPLETE)
     for name in found.contestants:
-        assert np.array_equal(np.isfinite(found.marks(name, transfer.FOUR)), np.tile(of_four, (2, 1)))
+        assert np.array_equal(np.isfinite(found.marks(name, FOUR)), np.tile(of_four, (2, 1)))
         assert np.isfinite(found.marks(name, transfer.TEN)).all() and found.marks(name, transfer.TEN).shape[0] == 2
-    assert found.accuracy(SVM, against=CNN, condition=transfer.FOUR).n == of_four.sum()
+    assert found.accuracy(SVM, against=CNN, condition=FOUR).n == of_four.sum()
     assert found.settings[PLANNED] == len(found.trials) == 2 * 2 * len(found.contestants)
     assert "artist-grouped 2-fold" in found.provenance[transfer.TEN]
     assert backbone.fingerprint == before, "the pre-trained weights were trained in place"
@@ -424,11 +443,12 @@ def test_pictures_and_sound_meet_on_the_complete_genres(archives, monkeypatch, t
     monkeypatch.setattr(pictures, "mels", lambda corpus, ids, profile, progress: np.ones((len(ids), 1, 16, 1292), np.float32))
     monkeypatch.setattr("genre_utils.experiments.contest.fit", lambda model, *_, **__: SimpleNamespace(model=model.eval()))
     found = pictures.measure(seeds=1, progress=False)
-    assert found.contestants == [pictures.ON_SOUND, pictures.ON_PICTURES]
-    assert found.conditions == [transfer.FOUR, "study: CNN", "fault-filtered", BY_ARTIST]
-    assert np.isfinite(found.marks(pictures.ON_PICTURES, transfer.FOUR)).sum() == 399
-    assert np.isfinite(found.marks(pictures.ON_PICTURES, "study: CNN")).sum() == 150
-    assert found.settings[PLANNED] == len(found.trials) == 5
+    assert found.contestants == [pictures.ON_SOUND, ON_PICTURES]
+    assert found.conditions == [FOUR, "study: CNN", "fault-filtered", pictures.FEWER, BY_ARTIST]
+    assert found.trials_of(ON_PICTURES, pictures.FEWER)[0].labels == found.trials_of(ON_PICTURES, "fault-filtered")[0].labels
+    assert np.isfinite(found.marks(ON_PICTURES, FOUR)).sum() == 399
+    assert np.isfinite(found.marks(ON_PICTURES, "study: CNN")).sum() == 150
+    assert found.settings[PLANNED] == len(found.trials) == 6
 
 
 @pytest.mark.skipif(

@@ -21,6 +21,7 @@ import soundfile as sf
 from genre_utils.corpora import download, gtzan, gtzan_faults, load_corpus
 from genre_utils.errors import CacheError, CorpusError
 from genre_utils.profiles import GENRES, PROFILES
+from genre_utils.splits import make_split
 
 
 def wav(seed: int) -> bytes:
@@ -237,11 +238,35 @@ def test_the_whole_gtzan_has_999_clips_without_the_damaged_one(tmp_path, monkeyp
     assert ["metal.00058", "rock.00016"] in [sorted(group) for group in corpus.faults["replicas"]]
 
 
-def test_a_missing_clip_is_named_never_skipped(tmp_path, monkeypatch):
-    root = full_folder(tmp_path)
-    monkeypatch.setenv("GTZAN_DIR", str(root))
-    (root / "Data" / "genres_original" / "pop" / "pop.00094.wav").unlink()
-    with pytest.raises(CorpusError, match="lacks 1 of the 999 clips of gtzan, pop.00094"):
+def test_a_part_says_what_it_is_and_names_what_is_missing(tmp_path, monkeypatch, short):
+    monkeypatch.setenv("GTZAN_DIR", str(full_folder(tmp_path)))
+    (tmp_path / "Data" / "genres_original" / "pop" / "pop.00094.wav").unlink()
+    corpus = gtzan.gtzan_full()
+    assert (corpus.name, len(corpus)) == ("gtzan-part", 998)
+    assert corpus.about == "A part of GTZAN: 998 of 999 clips (pop 99; else complete)."
+    with pytest.raises(CorpusError, match="gtzan-part has no usable clip 'pop.00094': its file is not there"):
+        corpus["pop.00094"]
+    with pytest.raises(CorpusError, match="gtzan-part lacks 1 of the clips of the split 'filtered', pop.00094"):
+        make_split(corpus, PROFILES["gtzan"])
+    assert gtzan.gtzan_full(("blues", "jazz")).name == "gtzan", "these are whole"
+
+
+def test_a_part_in_several_folders_and_formats_is_one_corpus(tmp_path, monkeypatch, short, capsys):
+    """Ten WAV clips a genre here, Ogg Vorbis, FLAC and MP3 there; the first folder has the say, and lower rates are left out."""
+    sound = np.random.default_rng(0).normal(scale=0.1, size=4_000)
+    for number, (ending, rate) in enumerate([(".ogg", 22_050), (".flac", 22_050), (".mp3", 22_050), (".ogg", 16_000)]):
+        for genre in ("blues", "rock"):
+            (tmp_path / "there" / genre).mkdir(parents=True, exist_ok=True)
+            sf.write(tmp_path / "there" / genre / f"{genre}.{number:05d}{ending}", sound, rate)
+    for genre in ("blues", "rock"):
+        (tmp_path / "here" / genre).mkdir(parents=True)
+        (tmp_path / "here" / genre / f"{genre}.00000.wav").write_bytes(CLIPS["rock.00000"])
+    monkeypatch.setenv("GTZAN_DIR", os.pathsep.join([str(tmp_path / "here"), str(tmp_path / "there")]))
+    corpus = load_corpus(replace(PROFILES["gtzan"], genres=("blues", "rock")))
+    assert [clip.path.suffix for clip in corpus] == 2 * [".wav", ".flac", ".mp3"]
+    assert corpus.excluded["rock.00003"].startswith("16000 Hz") and "2 clips at less than 22050 Hz" in corpus.about
+    assert "A part of GTZAN: 8 of 200 clips (blues 4, rock 4)" in capsys.readouterr().out
+    with pytest.raises(CorpusError, match="No clip of classical, country, .* is there.\nRun what is there: --genres blues,rock"):
         gtzan.gtzan_full()
 
 
@@ -271,15 +296,17 @@ def test_some_genres_of_a_partial_copy_make_a_corpus(tmp_path, monkeypatch, shor
         shutil.rmtree(tmp_path / "Data" / "genres_original" / genre)
     corpus = load_corpus(replace(PROFILES["gtzan"], genres=GENRES[:2]))
     assert len(corpus) == 200 and corpus.genres == GENRES[:2] and corpus.excluded == {}
-    with pytest.raises(CorpusError, match="lacks 799 of the 999"):
+    with pytest.raises(CorpusError, match=r"(?s)200 of 999 clips .*No clip of country, .*--genres blues,classical"):
         load_corpus(PROFILES["gtzan"])
 
 
-def test_of_several_folders_the_first_complete_one_is_taken(tmp_path, monkeypatch, short):
+def test_folders_complete_each_other(tmp_path, monkeypatch, short):
     partial, whole = full_folder(tmp_path / "a"), full_folder(tmp_path / "b")
     shutil.rmtree(partial / "Data" / "genres_original" / "rock")
     monkeypatch.setenv("GTZAN_DIR", os.pathsep.join(map(str, (tmp_path / "none", partial, whole))))
-    assert gtzan.gtzan_full().root == whole / "Data" / "genres_original"
+    corpus = gtzan.gtzan_full()
+    assert corpus.name == "gtzan" and len(corpus) == 999 and corpus.root == partial / "Data" / "genres_original"
+    assert corpus["rock.00000"].path.is_relative_to(whole) and corpus["pop.00000"].path.is_relative_to(partial)
 
 
 def test_an_absent_gtzan_says_how_to_get_it(tmp_path, monkeypatch):

@@ -185,7 +185,7 @@ def test_set_style_gives_the_readers_own_figures_the_books_colours():
     with matplotlib.rc_context():
         plots.set_style()
         cycle = matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]
-        assert cycle[:4] == list(plots.APPROACH_COLOURS.values())
+        assert cycle[:5] == list(plots.APPROACH_COLOURS.values())
 
 
 @pytest.fixture

@@ -31,12 +31,12 @@ import json, os, pathlib, sys
 asked = sys.argv[3:]
 with open("asked", "a") as file:
     file.write(json.dumps([os.environ.get("GENRE_UTILS_RUNS"), os.environ.get("OMP_NUM_THREADS"), asked]) + "\\n")
-option = dict(zip(asked[1::2], asked[2::2]))
+option = dict(zip(asked, asked[1:]))
 chapter, seed = option.get("--chapters"), option.get("--seed")
 if chapter and pathlib.Path("broken-" + chapter).exists():
     sys.exit("chapter " + chapter + " is broken")
 made = {{"1": [option["--out"] + "/01_dataset.ipynb"], None: [asked[-1]]}}
-names = {{"2": ["svm", "cnn"], "4": ["head-only"], "5": ["full"]}}.get(chapter, [])
+names = {{"2": ["svm", "cnn"], "4": ["musicnn", "head-only"], "5": ["full"]}}.get(chapter, [])
 folder = pathlib.Path(option.get("--records", ""))
 for path in made.get(chapter) or [folder / (name + "-seed" + seed + ".json") for name in names]:
     pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -195,10 +195,8 @@ def test_each_cell_has_a_folder_of_its_own(call):
             cell = f"{split}-seed{seed}"
             assert sorted(made.pop(cell)) == [f"cnn-seed{seed}.json", f"svm-seed{seed}.json"]
             for backbone in config["backbones"]:
-                assert sorted(made.pop(f"{cell}-{backbone}")) == [
-                    f"full-seed{seed}.json",
-                    f"head-only-seed{seed}.json",
-                ]
+                names = [f"{name}-seed{seed}.json" for name in ("full", "head-only", "musicnn")]
+                assert sorted(made.pop(f"{cell}-{backbone}")) == names
     assert sorted(name for names in made.values() for name in names) == [
         "01_dataset.ipynb",
         "gtzan.csv",
@@ -213,7 +211,7 @@ def test_without_a_configuration_it_says_how_to_choose_one(snakemake, tmp_path):
 
 # --- Running ----------------------------------------------------------------------------------------------
 
-ALL = "approaches=[svm,cnn,head-only,full]"
+ALL = "approaches=[svm,cnn,musicnn,head-only,full]"
 
 
 def test_each_job_runs_its_chapter_in_its_cell(call, monkeypatch, tmp_path):

@@ -200,11 +200,11 @@ def gtzan_full(genres: tuple[str, ...] = GENRES) -> Corpus:
         files = {clip: path for root in reversed(roots) for clip, path in clip_files(root).items()}
         have = Counter(clip.split(".")[0] for clip in ids if clip in files)
         where = " and ".join(map(str, roots))
-        if lacking := [genre for genre in genres if not have[genre]]:
-            way_out = f"\nRun what is there: --genres {','.join(have)}" if len(have) > 1 else ""
-            refused = refused or f"{where}: {_of_each(ids, have)}. No clip of {', '.join(lacking)} is there.{way_out}"
-        elif len(have) == len(genres):
+        lacking = [genre for genre in genres if not have[genre]]
+        if not lacking:
             return _part(roots[0], files, ids, genres, _of_each(ids, have))
+        way_out = f"\nRun what is there: --genres {','.join(genre for genre in genres if have[genre])}" if len(have) > 1 else ""
+        refused = refused or f"{where}: {_of_each(ids, have)}. No clip of {', '.join(lacking)} is there.{way_out}"
     raise CorpusError(refused or
         f"GTZAN is not at {' or '.join(map(str, places()))}. It has no official download any more: "
         "`python -m genre_utils fetch gtzan` looks for a copy (on Kaggle: 1.2 GB); if you have one, set GTZAN_DIR to "
@@ -215,8 +215,9 @@ def gtzan_full(genres: tuple[str, ...] = GENRES) -> Corpus:
 def _of_each(ids, have: Mapping[str, int]) -> str:
     """How many of the clips `ids` there are, genre by genre where they are not all there."""
     wanted = Counter(clip.split(".")[0] for clip in ids)
-    each = ", ".join(f"{genre} {have[genre]}" for genre in wanted if have[genre] < wanted[genre])
-    return f"{sum(have.values())} of {len(ids)} clips" + (f" ({each}; else complete)" if each else "")
+    each = [f"{genre} {have[genre]}" for genre in wanted if have[genre] < wanted[genre]]
+    whole = "; else complete" if len(each) < len(wanted) else ""
+    return f"{sum(have.values())} of {len(ids)} clips" + (f" ({', '.join(each)}{whole})" if each else "")
 
 
 def _part(root: Path, files: Mapping[str, Path], ids: list[str], genres: tuple[str, ...], told_of: str) -> Corpus:

@@ -123,6 +123,7 @@ def contest(
     drawn: Mapping[str, Callable[[int], list[Split]]] | None = None,
     apart: Collection[str] = (FILTERED, BY_ARTIST),
     minutes: float | None = None,
+    with_guesses: bool = False,
     progress: bool = True,
     **about,
 ) -> Experiment:
@@ -139,6 +140,8 @@ def contest(
         Splits of which the folds of the tuning keep artists apart too.
     minutes : float, optional
         Begin no trial after so many: the record holds what is there by then, and says how many were planned.
+    with_guesses : bool
+        Keep the guessed genre of each clip too.
     about
         See :func:`genre_utils.experiments.material.record`.
     """
@@ -146,40 +149,42 @@ def contest(
     groups, _ = splits.fold_groups(corpus)
     fixed = FIXED if fixed is None else fixed
     drawn = {RANDOM: lambda draw: [splits.random_split(corpus, draw)], BY_ARTIST: of_artists(corpus)} if drawn is None else drawn
-    todo = [(name, 0, [make()]) for name, make in fixed.items()]
-    todo += [(name, draw, split(draw)) for name, split in drawn.items() for draw in range(draws)]
+    todo = {name: [[make()]] for name, make in fixed.items()}
+    todo |= {name: [split(draw) for draw in range(draws)] for name, split in drawn.items()}
     path = runs_dir() / "experiments" / f"{question}.jsonl"
-    kept, trials, provenance, planned, began = _kept(path), [], {}, 0, time.monotonic()
+    kept, trials, provenance, began = _kept(path), [], {}, time.monotonic()
 
     def trial(name: str, condition: str, draw: int, parts: list[Split], x) -> Trial:
-        marks, settings, start = np.full(len(y), "-"), {}, time.perf_counter()
+        said, settings, start = np.full(len(y), -1), {}, time.perf_counter()
         for part in parts:
             train, test = (np.array([place[clip] for clip in some]) for some in (part.train, part.test))
             fitted, settings = _tuned(contestants[name], draw, x, y, train, groups if condition in apart else None)
-            marks[test] = np.where(fitted.predict(x[test]) == y[test], "1", "0")
+            said[test] = fitted.predict(x[test])
+        marks = "".join(np.where(said < 0, "-", np.where(said == y, "1", "0")))
         about = {"contestant": name, "condition": condition, "seed": draw, "labels": len(train)}
+        about |= {"guesses": "".join("-" if g < 0 else str(g) for g in said)} if with_guesses else {}
         seconds = round(time.perf_counter() - start, 1)
-        return Trial(**about, settings=plain(settings) if len(parts) == 1 else {}, seconds=seconds, marks="".join(marks))
+        return Trial(**about, settings=plain(settings) if len(parts) == 1 else {}, seconds=seconds, marks=marks)
 
-    with tqdm(total=len(todo) * len(contestants), desc=question, unit="trial", disable=not progress) as bar:
-        for name, its in contestants.items():
-            for condition, draw, parts in todo:
-                provenance.setdefault(condition, parts[0].provenance)
-                bar.update()
-                if its.draws is not None and draw >= its.draws:
-                    continue
-                planned += 1
-                x = its.heard(draw)
-                key = _key(name, condition, draw, parts, its, x)
-                if key not in kept and minutes is not None and time.monotonic() - began > 60 * minutes:
-                    continue
-                if key not in kept:
-                    kept[key] = trial(name, condition, draw, parts, x)
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    with path.open("a", encoding="utf-8") as file:
-                        file.write(f"{key} {kept[key].model_dump_json()}\n")
-                trials.append(kept[key])
-    about["settings"] = {**about.get("settings", {}), PLANNED: planned}
+    asked = [
+        (condition, name, its, draw, parts)
+        for condition, drawn_parts in todo.items() for name, its in contestants.items() for draw, parts in enumerate(drawn_parts)
+        if its.draws is None or draw < its.draws
+    ]  # fmt: skip
+    with tqdm(asked, desc=question, unit="trial", disable=not progress) as bar:
+        for condition, name, its, draw, parts in bar:
+            provenance.setdefault(condition, parts[0].provenance)
+            x = its.heard(draw)
+            key = _key(name, condition, draw, parts, its, x)
+            if key not in kept and minutes is not None and time.monotonic() - began > 60 * minutes:
+                continue
+            if key not in kept:
+                kept[key] = trial(name, condition, draw, parts, x)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with path.open("a", encoding="utf-8") as file:
+                    file.write(f"{key} {kept[key].model_dump_json()}\n")
+            trials.append(kept[key])
+    about["settings"] = {**about.get("settings", {}), PLANNED: len(asked)}
     return record(question, corpus, trials, clips=corpus.ids, provenance=provenance, **about)
 
 

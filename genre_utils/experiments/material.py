@@ -16,8 +16,6 @@ from genre_utils.provenance import origin
 from genre_utils.records import LOG_MEL, RANDOM, CorpusInfo, Experiment, Trial, plain
 from genre_utils.splits import make_split
 
-PRE_TRAINED = "pre-trained"
-
 
 def contestants(named: Sequence[str]) -> dict:
     """Pre-trained contestants from "NAME=PLACE"."""

@@ -10,19 +10,32 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from sklearn.model_selection import train_test_split
 
 from genre_utils.corpora import load_corpus
 from genre_utils.experiments.classical import feature_table
-from genre_utils.experiments.contest import BY_ARTIST, FILTERED, FIXED, Contestant, Network, contest, joined, of_artists
+from genre_utils.experiments.contest import (
+    BY_ARTIST,
+    FILTERED,
+    FIXED,
+    Contestant,
+    Network,
+    contest,
+    joined,
+    of_artists,
+)
 from genre_utils.experiments.pretraining_or_raw_audio import PICTURES, archived
-from genre_utils.experiments.transfer import COMPLETE, FOUR, PROFILE
+from genre_utils.experiments.transfer import COMPLETE, PROFILE
 from genre_utils.features import mels
 from genre_utils.profiles import Training
-from genre_utils.records import Experiment
+from genre_utils.records import FOUR, ON_PICTURES, Experiment
+from genre_utils.splits import Split
 
-ON_SOUND, ON_PICTURES = "CNN on sound", "CNN on pictures"
+ON_SOUND = "CNN on sound"
 #: A picture has 336 columns for 30 s; the network is fed 8.6 s of them at a time.
 COLUMNS, WINDOW = 336, 96
+#: The study's split, and the same with as few training clips as the fault-filtered one has.
+STUDY, FEWER = "study: CNN", "study: CNN, fewer clips"
 TRAINING = replace(PROFILE.cnn, window_s=30 * WINDOW / COLUMNS)
 
 
@@ -39,8 +52,17 @@ def measure(
         heard[place[clip]] = np.add.reduceat(mel, edges, axis=-1) / np.diff([*edges, mel.shape[-1]])
     network = Network(training, WINDOW)
     both = {ON_SOUND: Contestant(heard, network), ON_PICTURES: Contestant(seen, network)}
-    about = {"draws": seeds, "minutes": minutes, "progress": progress, "with_audio": False, "settings": {"cnn": vars(training)}}
+    about = {"draws": seeds, "minutes": minutes, "progress": progress, "with_audio": False, "with_guesses": True,
+             "settings": {"cnn": vars(training)}}  # fmt: skip
     bridge = {FOUR: of_artists(corpus.of_genres(COMPLETE), 3)}
-    whole = {name: lambda draw, name=name: [FIXED[name]()] for name in ("study: CNN", FILTERED)} | {BY_ARTIST: of_artists(corpus, 3)}
+    whole = {name: lambda draw, name=name: [FIXED[name]()] for name in (STUDY, FILTERED)}
+    whole |= {FEWER: _with_fewer, BY_ARTIST: of_artists(corpus, 3)}
     found = contest("pictures", corpus, both, fixed={}, drawn=bridge, **about | {"draws": min(3, seeds)})
     return joined([found, contest("pictures", corpus, {ON_PICTURES: both[ON_PICTURES]}, fixed={}, drawn=whole, **about)])
+
+
+def _with_fewer(draw: int) -> list[Split]:
+    study, size = FIXED[STUDY](), len(FIXED[FILTERED]().train)
+    genres = [clip.split(".")[0] for clip in study.train]
+    some = train_test_split(study.train, train_size=size, stratify=genres, random_state=draw)[0]
+    return [replace(study, train=tuple(some), provenance=f"{study.provenance}; {size} of its training clips")]

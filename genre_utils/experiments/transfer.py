@@ -10,15 +10,23 @@ from dataclasses import replace
 
 from genre_utils.corpora import load_corpus
 from genre_utils.experiments.contest import Contestant, LayerProbe, Network, contest, of_artists
-from genre_utils.features import MelSettings, band_moments, frozen_states, mels, musicnn_states, statistics, waves
+from genre_utils.features import (
+    MelSettings,
+    band_moments,
+    frozen_states,
+    mels,
+    musicnn_states,
+    statistics,
+    waves,
+)
 from genre_utils.models.svm import GRID, STRENGTHS, rbf_svm
 from genre_utils.models.wav2vec import random_backbone
 from genre_utils.profiles import PROFILES, Training
-from genre_utils.records import CNN, LOG_MEL, MUSICNN, RANDOM, SVM, Experiment
+from genre_utils.records import CNN, FOUR, LOG_MEL, MUSICNN, RANDOM, SVM, Experiment
 
-#: The complete genres, and the names of the two sets of clips.
+#: The complete genres, and the name of all clips.
 COMPLETE = ("blues", "classical", "jazz", "pop")
-FOUR, TEN = "four complete genres", "all ten genres"
+TEN = "all ten genres"
 PROFILE = replace(
     PROFILES["gtzan-mini"],
     corpus="gtzan",

@@ -16,18 +16,19 @@ from genre_utils.evaluation import Interval
 from genre_utils.profiles import GENRES
 
 #: One colour an approach, everywhere (Okabe and Ito, "Color universal design", 2008).
-APPROACH_COLOURS = {"svm": "#E69F00", "cnn": "#0072B2", "head-only": "#009E73", "full": "#D55E00"}
-APPROACH_MARKERS = {"svm": "s", "cnn": "o", "head-only": "^", "full": "D"}
+APPROACH_COLOURS = {"svm": "#E69F00", "cnn": "#0072B2", "musicnn": "#CC79A7", "head-only": "#009E73", "full": "#D55E00"}
+APPROACH_MARKERS = {"svm": "s", "cnn": "o", "musicnn": "v", "head-only": "^", "full": "D"}
 #: Short names for axes; :data:`genre_utils.records.TITLES` has the long ones.
-APPROACH_LABELS = {"svm": "SVM", "cnn": "CNN", "head-only": "head only", "full": "fine-tuned"}
+APPROACH_LABELS = {"svm": "SVM", "cnn": "CNN", "musicnn": "MusiCNN", "head-only": "head only", "full": "fine-tuned"}
 #: The contestants of the recorded experiments that are no approach of the study.
 CONTESTANT_COLOURS = {
     "pre-trained": "#009E73",
     "pre-trained, recorded music too": "#56B4E9",
-    "pre-trained, contrastive task only": "#CC79A7",
+    "pre-trained, contrastive task only": "#000000",
     "log-mel statistics": "#E69F00",
     "SVM on 57 statistics": "#E69F00",
     "CNN from scratch": "#0072B2",
+    "MusiCNN, frozen": "#CC79A7",
 }
 #: Paul Tol's "muted" scheme (personal.sron.nl/~pault), nine hues and a grey, safe for colour-blind readers.
 _MUTED = "#332288 #88CCEE #DDCC77 #AA4499 #117733 #44AA99 #000000 #CC6677 #999933 #882255"

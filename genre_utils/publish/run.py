@@ -83,12 +83,12 @@ def select_chapters(wanted: str | None, available: list[Chapter]) -> list[Chapte
 
 
 #: Chapters in which something is trained that another seed changes, and the approaches whose records they leave.
-TRAINED = {2: ("svm", "cnn"), 4: ("head-only",), 5: ("full",)}
+TRAINED = {2: ("svm", "cnn"), 4: ("musicnn", "head-only"), 5: ("full",)}
 #: Stages of a whole run, each of chains that may run side by side: chapter 5 takes up the head of chapter 4, and chapter 6
 #: compares. The longest chain comes first.
 STAGES = (((4, 5), (2,), (1,), (3,)), ((6,),))
 #: What each chapter finds in the cache if :func:`prepare` has put it there.
-NEEDS = {1: "msw", 2: "ms", 3: "w", 4: "mw", 5: "w", 6: "s"}
+NEEDS = {1: "msw", 2: "ms", 3: "w", 4: "mwt", 5: "w", 6: "s"}
 
 
 def seed_plan(chapters: list[Chapter], run: Identity, seeds: int) -> list[tuple[Identity, list[Chapter]]]:
@@ -123,7 +123,7 @@ def at_once() -> int:
 
 def prepare(run: Identity, chapters: Iterable[Chapter], progress: bool = True) -> None:
     """Render or find the clips, and compute on all cores what `chapters` would compute of each of them one after another:
-    mel-spectrograms, statistics and resampled waves. A chapter that is run by itself does the same when it needs it."""
+    mel-spectrograms, statistics, resampled waves and what MusiCNN hears. A chapter that is run by itself does the same when it needs it."""
     from joblib.externals.loky import get_reusable_executor
 
     from genre_utils import features
@@ -132,7 +132,7 @@ def prepare(run: Identity, chapters: Iterable[Chapter], progress: bool = True) -
     use_warm_kernels()  # so that their imports are done by then
     corpus = load_corpus(run.profile, progress=progress)
     needs = {letter for chapter in chapters for letter in NEEDS.get(chapter.number, "")}
-    for letter, compute in (("m", features.mels), ("s", features.statistics), ("w", features.waves)):
+    for letter, compute in (("m", features.mels), ("s", features.statistics), ("w", features.waves), ("t", features.musicnn_states)):
         if letter in needs:
             compute(corpus, corpus.ids, run.profile, progress=progress)
     get_reusable_executor().shutdown()  # its processes would keep their memory while the chapters run

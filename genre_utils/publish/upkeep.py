@@ -147,7 +147,8 @@ def measure(
         raise RunError(f"there is no question {question!r}: ask one of {', '.join(QUESTIONS)}")
     module, options = import_module(f"genre_utils.experiments.{question.replace('-', '_')}"), {}
     if question in ON_BACKBONES:
-        from genre_utils.experiments.material import PRE_TRAINED, contestants
+        from genre_utils.experiments.material import contestants
+        from genre_utils.records import PRE_TRAINED
 
         named = backbone or [f"{PRE_TRAINED}=shipped"]
         if wrong := [entry for entry in named if not all(entry.partition("="))]:

@@ -7,5 +7,19 @@ computed when they are read, by :mod:`genre_utils.evaluation`.
 # ruff: noqa: F401 (what other wings call)
 
 from genre_utils.records.base import CorpusInfo, plain
-from genre_utils.records.experiments import CHOI, CNN, LOG_MEL, MUSICNN, RANDOM, STATISTICS, SVM, Experiment, Trial
+from genre_utils.records.experiments import (
+    CHOI,
+    CNN,
+    FOUR,
+    LOG_MEL,
+    MUSICNN,
+    ON_PICTURES,
+    PRE_TRAINED,
+    RANDOM,
+    STATISTICS,
+    SVM,
+    TUNED,
+    Experiment,
+    Trial,
+)
 from genre_utils.records.runs import RECORD, TITLES, Bundle, RunCard, own_cards, read_cards, recorded_cards

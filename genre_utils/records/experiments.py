@@ -6,18 +6,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from pydantic import Field
 
 from genre_utils import evaluation
 from genre_utils.errors import RunError
 from genre_utils.evaluation import Interval
 from genre_utils.paths import recorded_dir
+from genre_utils.profiles import GENRES
 from genre_utils.provenance import Strict
 from genre_utils.records.base import CorpusInfo, Record
 
 #: Names of contestants that chapters ask for.
 RANDOM, LOG_MEL, SVM, CNN = "random weights", "log-mel statistics", "SVM on 57 statistics", "CNN from scratch"
 STATISTICS, CHOI, MUSICNN = "57 statistics", "Choi's network", "MusiCNN, frozen"
+PRE_TRAINED, TUNED, ON_PICTURES = "pre-trained", "pre-trained, fine-tuned", "CNN on pictures"
+#: A set of clips: the genres of GTZAN that are complete in public copies of its parts.
+FOUR = "four complete genres"
 
 
 class Trial(Strict):
@@ -34,6 +39,8 @@ class Trial(Strict):
     #: What it took, of all cores.
     seconds: float | None = None
     marks: str
+    #: Where they were kept: the genre (its place in the corpus' list) that was guessed for each clip, or "-".
+    guesses: str | None = None
 
 
 _MARKS = {"1": 1.0, "0": 0.0, "-": np.nan}
@@ -95,14 +102,14 @@ class Experiment(Record):
     def accuracy(self, contestant: str, against: str | None = None, *, condition: str | None = None, labels=None) -> Interval:
         """Mean accuracy of `contestant`, or its lead over `against`, with a 95 % interval.
 
-        Over draws and artists where every draw tests all clips, Wilson's where there is one draw, else the corrected t
-        of :func:`genre_utils.evaluation.over_splits`.
+        Over draws and artists where every draw tests the same clips, Wilson's of a single draw's accuracy, else the corrected
+        t of :func:`genre_utils.evaluation.over_splits`.
         """
         marks = self.marks(contestant, condition, labels)
         other = None if against is None else self.marks(against, condition, labels)[: len(marks)]
         marks = marks if other is None else marks[: len(other)]
         some = np.isfinite(marks).any(axis=0)
-        if len(marks) > 1 and np.isfinite(marks[:, some]).all():
+        if (len(marks) > 1 or other is not None) and np.isfinite(marks[:, some]).all():
             groups = [artist for artist, tested in zip(self.artists, some, strict=True) if tested]
             return evaluation.bootstrap(marks[:, some], None if other is None else other[:, some], groups)
         tested = int(np.isfinite(marks[0]).sum())
@@ -110,6 +117,22 @@ class Experiment(Record):
             return evaluation.wilson(int(np.nansum(marks)), tested)
         scores = np.nanmean(marks, axis=1) - (0 if other is None else np.nanmean(other, axis=1))
         return evaluation.over_splits(scores, self.trials_of(contestant, condition, labels)[0].labels, tested)
+
+    def balanced_accuracy(self, contestant: str, condition: str) -> float:
+        """Mean over the genres of the share of tested clips that `contestant` got right, all draws together."""
+        found = pd.DataFrame(self.marks(contestant, condition).T).groupby([clip.split(".")[0] for clip in self.clips])
+        return float(found.mean().mean(axis=1).mean())
+
+    def guesses(self, contestant: str, condition: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        """Labels (clips,) and guesses (draws, clips) of the clips that the draws tested, and their artists."""
+        rows = np.array([list(trial.guesses or "") for trial in self.trials_of(contestant, condition)])
+        some = (rows != "-").any(axis=0)
+        y = np.array([GENRES.index(clip.split(".")[0]) for clip in self.clips])
+        return y[some], rows[:, some].astype(int), [artist for artist, tested in zip(self.artists, some, strict=True) if tested]
+
+    def has(self, contestant: str, condition: str) -> bool:
+        """Whether `contestant` was tried under `condition`: a record may hold but some of its planned trials."""
+        return any((trial.contestant, trial.condition) == (contestant, condition) for trial in self.trials)
 
     @classmethod
     def recorded(cls, question: str) -> Experiment:

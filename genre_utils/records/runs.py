@@ -22,12 +22,13 @@ from genre_utils.records.base import CorpusInfo, Record, Saved, plain, read_json
 
 #: File name of the record of a run, in the folder of the run.
 RECORD = "record.json"
-Approach = Literal["svm", "cnn", "head-only", "full"]
+Approach = Literal["svm", "cnn", "musicnn", "head-only", "full"]
 
 #: What the approaches are called in tables and figures, in the order in which they are shown.
 TITLES: dict[str, str] = {
     "svm": "SVM on clip statistics",
     "cnn": "CNN on mel-spectrograms",
+    "musicnn": "MusiCNN, frozen",
     "head-only": "wav2vec 2.0, head only",
     "full": "wav2vec 2.0, fine-tuned",
 }

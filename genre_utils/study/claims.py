@@ -1,7 +1,7 @@
 """The claims of the study, and what would make each of them hold.
 
 A claim is judged on every set of comparable runs that can say something about it; some also on the study's own stored
-data, and some on features of all of GTZAN. Reported figures come from :mod:`genre_utils.study.reported`.
+data, and some by experiments on GTZAN. Reported figures come from :mod:`genre_utils.study.reported`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from genre_utils import evaluation
 from genre_utils.comparison import Comparison
 from genre_utils.evaluation import Interval
 from genre_utils.profiles import GENRES
-from genre_utils.records import CHOI, TITLES, Experiment
+from genre_utils.records import CHOI, CNN, FOUR, ON_PICTURES, PRE_TRAINED, SVM, TITLES, TUNED, Experiment
 from genre_utils.study import reported
 
 HOLDS, IN_PART, NOT_SUPPORTED, NOT_RUN = "holds", "holds in part", "not supported", "not yet run here"
@@ -39,8 +39,8 @@ class Found:
 class Claim:
     """One statement of the study: `where` it stands, the `reported` figure with the interval that follows from the
     study's own data, and what would make it hold. `judge` asks comparable runs (None if they cannot say anything);
-    `reanalysed`: what the study's own data say; `features`: a question that was answered with features of all of GTZAN,
-    what they are of, and what that record says."""
+    `reanalysed`: what the study's own data say; `measured`: experiments on GTZAN: question, what it was asked of, and what
+    that record says."""
 
     text: str
     where: str
@@ -49,7 +49,7 @@ class Claim:
     judge: Callable[[Comparison], Found | None]
     approaches: tuple[str, ...]
     reanalysed: Found | None = None
-    features: tuple[str, str, Callable[[Experiment], Found]] | None = None
+    measured: tuple[tuple[str, str, Callable[[Experiment], Found]], ...] = ()
     #: Whether it is about GTZAN alone: other corpora are not asked.
     on_gtzan: bool = False
 
@@ -109,11 +109,30 @@ def _figure(approach: str, what: str, theirs: Interval, ours: Callable, show=_f1
     """A figure to be found again or, with `limit`, to lie above it; `ours` takes it from a comparison."""
 
     about = (f"{TITLES[approach]}: {what}", WHERE[approach], show(theirs))
-    if limit is None:
-        criterion = "our mean lies within the reported figure's interval"
-        return Claim(*about, criterion, lambda runs: _same_figure(theirs, ours(runs), show), (approach,), on_gtzan=True)
-    criterion, stored = f"the interval lies above {limit}", _above(theirs, limit)
-    return Claim(*about, criterion, lambda runs: _above(ours(runs), limit), (approach,), stored, on_gtzan=True)
+
+    def judge(runs) -> Found:
+        return _same_figure(theirs, ours(runs), show) if limit is None else _above(ours(runs), limit)
+
+    criterion = "our mean lies within the reported figure's interval" if limit is None else f"the interval lies above {limit}"
+    stored = None if limit is None else _above(theirs, limit)
+    pictures = ("pictures", "all clips, as Kaggle's pictures of their spectrograms, on the study's split", lambda found: judge(_Pictures(found)))
+    return Claim(*about, criterion, judge, (approach,), stored, (pictures,) if approach == "cnn" else (), on_gtzan=True)
+
+
+class _Pictures:
+    """The study's CNN on its split, on pictures; it answers as a :class:`Comparison` does."""
+
+    def __init__(self, record: Experiment):
+        self.y, self.guesses, self.artists = record.guesses(ON_PICTURES, "study: CNN")
+
+    def accuracy(self, _) -> Interval:
+        return evaluation.bootstrap(self.guesses == self.y, groups=self.artists)
+
+    def macro_f1(self, _) -> Interval:
+        return evaluation.f1_bootstrap(self.y, self.guesses, self.artists)
+
+    def f1(self, _, genre: str) -> Interval:
+        return evaluation.f1_of_genre(self.y, self.guesses, GENRES.index(genre))
 
 
 def _figures(approach: str) -> Iterator[Claim]:
@@ -146,8 +165,17 @@ def _leads(gaps: Mapping[str, Interval]) -> Found:
     return Found(_told(gaps), IN_PART if sure else NOT_SUPPORTED, why)
 
 
-def _lead_claim(text: str, pairs: Mapping[str, tuple[str, str]], with_figure: bool = True, features=None) -> Claim:
+#: The contestants of the experiment on real sound that stand for the approaches.
+BY_SOUND = {"svm": SVM, "cnn": CNN, "head-only": PRE_TRAINED, "full": TUNED}
+
+
+def _lead_claim(text: str, pairs: Mapping[str, tuple[str, str]], with_figure: bool = True, measured=()) -> Claim:
     """`pairs` maps a short name of each comparison to (said to be better, said to be worse)."""
+
+    def by_sound(found: Experiment) -> Found:
+        return _leads({name: found.accuracy(BY_SOUND[a], against=BY_SOUND[b], condition=FOUR) for name, (a, b) in pairs.items()})
+
+    sound = ("transfer", "four genres, by sound, with the book's small backbone", by_sound)
     known = {name: reported.reported_difference(*pair) for name, pair in pairs.items()} if with_figure else {}
     same_clips = all({*pair} <= set(reported.WITH_PREDICTIONS) for pair in pairs.values())
     apart = Found(_told(known), NOT_COMPARABLE, "the study tested its CNN on other clips than wav2vec 2.0")
@@ -160,7 +188,7 @@ def _lead_claim(text: str, pairs: Mapping[str, tuple[str, str]], with_figure: bo
         lambda runs: _leads({name: runs.lead(*pair) for name, pair in pairs.items()}),
         tuple(dict.fromkeys(approach for pair in pairs.values() for approach in pair)),
         (_leads(known) if same_clips else apart) if known else None,
-        features,
+        (*measured, sound),
     )
 
 
@@ -254,9 +282,9 @@ def claims() -> tuple[Claim, ...]:
     return (
         *(claim for approach in WHERE for claim in _figures(approach)),
         *(_genre_figure(*figure) for figure in OF_GENRES),
-        _lead_claim(beats, spectrogram, features=by_choi),
+        _lead_claim(beats, spectrogram, measured=(by_choi,)),
         _lead_claim("Full fine-tuning beats head-only", {"full over head-only": ("full", "head-only")}),
         _unclear_claim(),
         _compromise_claim(),
-        _lead_claim(limited, limits, with_figure=False, features=by_svm),
+        _lead_claim(limited, limits, with_figure=False, measured=(by_svm,)),
     )

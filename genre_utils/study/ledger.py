@@ -32,6 +32,7 @@ OWN_DATA, RUN_HERE = "the study's own data", "GTZAN, measured here"
 NOTEBOOKS = {
     "svm": "chapters/02_cnn_baseline.ipynb",
     "cnn": "chapters/02_cnn_baseline.ipynb",
+    "musicnn": "chapters/04_head_only.ipynb",
     "head-only": "chapters/04_head_only.ipynb",
     "full": "chapters/05_full_fine_tuning.ipynb",
 }
@@ -62,8 +63,7 @@ def _evidence(claim: Claim, found: Sequence[Comparison]) -> Iterator[tuple]:
     if claim.reanalysed:
         text = "GTZAN: the study's own data, re-analysed"
         yield OWN_DATA, text, claim.reanalysed, "genre_utils/data/study.json", COMPARISON
-    if claim.features:
-        question, what, judge = claim.features
+    for question, what, judge in claim.measured:
         record = f"book/results/experiments/{question}.json"
         yield RUN_HERE, f"GTZAN: {what}", judge(Experiment.recorded(question)), record, COMPARISON
     on_all = False
