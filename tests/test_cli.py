@@ -517,15 +517,3 @@ def test_an_answer_is_printed_and_kept(checkout, call, monkeypatch, question, tr
     lines = [line.partition(" [")[0] for line in out.splitlines() if "%" in line]
     assert lines == told
     assert Experiment.load(checkout / "build" / "experiments" / f"{question}.json") == made
-
-
-def test_the_audits_corpora_are_those_that_it_was_not_tuned_on(checkout, call, monkeypatch):
-    from genre_utils.experiments import audit
-
-    made = experiment("audit", *(Trial(contestant="replicas", condition=c, marks="110") for c in (audit.RECALL, audit.PRECISION)))
-    asked = {}
-    monkeypatch.setattr(audit, "measure", lambda **options: asked.update(options) or made)
-    code, out, _ = call("measure", "audit", "--seeds", "2", "--out", str(checkout / "mine"))
-    assert code == 0 and "0.67" in out
-    assert set(asked["seeds"]) == {2, 3}
-    assert (checkout / "mine" / "audit.json").is_file()

@@ -16,17 +16,16 @@ from tiny_wav2vec import TINY
 from genre_utils.corpora import Clip, Corpus
 from genre_utils.errors import CorpusError, RunError
 from genre_utils.experiments import (
-    audit,
     classical,
     labels,
     material,
     pictures,
     pretraining_or_raw_audio,
     protocol,
+    tables,
     transfer,
     windows,
 )
-from genre_utils.experiments.classical import feature_table
 from genre_utils.experiments.contest import (
     BY_ARTIST,
     FIXED,
@@ -142,7 +141,7 @@ def test_the_book_has_a_record_on_every_question(question):
     assert found.question == question
     for trial in found.trials:
         assert set(trial.marks) <= set("01-")
-        assert question == "audit" or len(trial.marks) == len(found.clips) == len(found.artists)
+        assert len(trial.marks) == len(found.clips) == len(found.artists)
 
 
 @pytest.mark.parametrize("question", ["labels", "transfer", "protocol"])
@@ -169,7 +168,7 @@ def tiny_world(tiny_corpus, monkeypatch):
     """The experiments on ten genres of four short clips: two to train on, one to validate, one to test."""
     small = {"clips_per_genre": 4, "clip_s": 4.0, "cnn": SHORT, "head_only": SHORT, "full": SHORT}
     monkeypatch.setitem(PROFILES, "mini", replace(PROFILES["mini"], **small))
-    monkeypatch.setattr(transfer, "PROFILE", replace(transfer.PROFILE, **small))
+    monkeypatch.setattr(transfer, "REAL_SOUND", replace(transfer.REAL_SOUND, **small))
     monkeypatch.setattr(transfer, "load_corpus", lambda profile, progress: tiny_corpus)
     ids = np.array(tiny_corpus.ids)
     place = np.array([int(clip[-5:]) for clip in ids])
@@ -361,25 +360,25 @@ def test_validation_clips_are_neither_learnt_nor_tested_and_the_record_survives_
 
 
 def test_the_table_is_read_by_clip_and_damage_is_named(tmp_path, monkeypatch):
-    corpus, features = feature_table(write_table(tmp_path / "good.csv"))
+    corpus, features = tables.feature_table(write_table(tmp_path / "good.csv"))
     assert corpus.ids == gtzan_ids() and features.shape == (999, 57)
-    monkeypatch.delenv(classical.TABLE_VARIABLE, raising=False)
+    monkeypatch.delenv(tables.TABLE_VARIABLE, raising=False)
     with pytest.raises(CorpusError, match="set GTZAN_FEATURES_CSV"):
-        feature_table()
+        tables.feature_table()
     with pytest.raises(CorpusError, match="nothing.csv is no table"):
-        feature_table(tmp_path / "nothing.csv")
+        tables.feature_table(tmp_path / "nothing.csv")
     (tmp_path / "other.csv").write_text("filename,a\nblues.00000.wav,1\n")
     with pytest.raises(CorpusError, match="other.csv is no table of GTZAN's 57 features"):
-        feature_table(tmp_path / "other.csv")
+        tables.feature_table(tmp_path / "other.csv")
     with pytest.raises(CorpusError, match="no finite number, for blues.00000"):
-        feature_table(write_table(tmp_path / "hole.csv", tempo=np.nan))
+        tables.feature_table(write_table(tmp_path / "hole.csv", tempo=np.nan))
 
 
 @pytest.mark.skipif(
-    not os.environ.get(classical.TABLE_VARIABLE), reason="set GTZAN_FEATURES_CSV to GTZAN's features_30_sec.csv"
+    not os.environ.get(tables.TABLE_VARIABLE), reason="set GTZAN_FEATURES_CSV to GTZAN's features_30_sec.csv"
 )
 def test_the_committed_record_is_what_the_table_gives_on_the_studys_splits():
-    corpus, features = feature_table()
+    corpus, features = tables.feature_table()
     svm = {"SVM": Contestant(features, *classical.classifiers()["SVM"])}
     again = contest("toy", corpus, svm, draws=0, progress=False, with_audio=False)
     recorded = Experiment.recorded("classical")
@@ -396,7 +395,7 @@ def test_the_committed_record_is_what_the_table_gives_on_the_studys_splits():
 def archives(tmp_path, monkeypatch):
     """A table of noise and, beside it, archives that know the genre (Choi's) or less (MusiCNN's), in another order."""
     rng, ids = np.random.default_rng(0), np.array(sorted([*gtzan_ids(), "jazz.00054"], reverse=True))
-    monkeypatch.setenv(classical.TABLE_VARIABLE, str(write_table(tmp_path / "table.csv")))
+    monkeypatch.setenv(tables.TABLE_VARIABLE, str(write_table(tmp_path / "table.csv")))
     genre = np.array([GENRES.index(clip.split(".")[0]) for clip in ids])
     voice = np.eye(10)[genre]
     layers = voice[:, None, :4] * np.array([0, 0, 0, 0, 1])[:, None] + 0.1 * rng.normal(size=(1000, 5, 4))
@@ -411,12 +410,12 @@ def archives(tmp_path, monkeypatch):
 
 def test_features_of_others_are_read_by_clip_and_what_is_missing_is_named(archives):
     asked = pretraining_or_raw_audio
-    assert asked.archived(asked.CONTAMINATED).argmax(axis=1).tolist() == [GENRES.index(c.split(".")[0]) for c in gtzan_ids()]
-    tags = asked.archived(asked.MUSICNN)
+    assert tables.archived(tables.CONTAMINATED).argmax(axis=1).tolist() == [GENRES.index(c.split(".")[0]) for c in gtzan_ids()]
+    tags = tables.archived(tables.TAG_SCORES)
     assert tags.shape == (999, 100) and np.isfinite(tags).all(axis=1).sum() == 732
     (archives / "gtzan_choi_features.npz").unlink()
     with pytest.raises(CorpusError, match=r"gtzan_choi_features.npz is needed, with the arrays ids and features"):
-        asked.archived(asked.CHOI)
+        tables.archived(asked.CHOI)
 
 
 def test_contestants_on_features_of_others_share_the_splits(archives, monkeypatch):
@@ -430,9 +429,9 @@ def test_contestants_on_features_of_others_share_the_splits(archives, monkeypatc
     assert all(np.array_equal(one, tested[0]) for one in tested) and tested[0].sum() == 290
     on = {name: found.accuracy(name, condition="fault-filtered").value for name in found.contestants}
     assert on[asked.STATISTICS] < 0.2 < on[asked.CHOI] and on[f"{asked.CHOI}, layer 1"] < 0.2 < on[f"{asked.CHOI}, layer 5"]
-    assert on[asked.CONTAMINATED] > 0.9 and on[asked.READER] > 0.9
+    assert on[tables.CONTAMINATED] > 0.9 and on[asked.READER] > 0.9
     with pytest.raises(RunError):
-        found.marks(asked.MUSICNN, "study: wav2vec")
+        found.marks(tables.TAG_SCORES, "study: wav2vec")
 
 
 def test_pictures_and_sound_meet_on_the_complete_genres(archives, monkeypatch, tiny_corpus):
@@ -452,7 +451,7 @@ def test_pictures_and_sound_meet_on_the_complete_genres(archives, monkeypatch, t
 
 
 @pytest.mark.skipif(
-    not (Path(os.environ.get(classical.TABLE_VARIABLE, "")).parent / "gtzan_musicnn_taggrams.npz").is_file(),
+    not (Path(os.environ.get(tables.TABLE_VARIABLE, "")).parent / "gtzan_musicnn_taggrams.npz").is_file(),
     reason="set GTZAN_FEATURES_CSV to GTZAN's features_30_sec.csv, with MusiCNN's published tags beside it",
 )
 def test_the_shipped_reader_of_tags_is_the_one_that_the_record_judges(monkeypatch):
@@ -464,72 +463,9 @@ def test_the_shipped_reader_of_tags_is_the_one_that_the_record_judges(monkeypatc
     assert made["learned from"] == shipped["learned from"] and list(made["genres"]) == shipped["genres"]
     for name in ("mean", "deviation", "weights", "bias", "level"):
         np.testing.assert_allclose(made[name], shipped[name], atol=1e-3)
-    x = (asked.archived(asked.MUSICNN)[:, :50] - shipped["mean"]) / shipped["deviation"]
+    x = (tables.archived(tables.TAG_SCORES)[:, :50] - shipped["mean"]) / shipped["deviation"]
     guesses = (x @ np.transpose(shipped["weights"]) + shipped["bias"]).argmax(axis=1)
     y = np.array([GENRES.index(clip.split(".")[0]) for clip in gtzan_ids()])
     marks = Experiment.recorded("pretraining-or-raw-audio").marks(asked.READER, "fault-filtered")[0]
     tested = np.isfinite(marks)
     assert ((guesses == y)[tested] != (marks[tested] == 1)).sum() <= 1
-
-
-# --- the audit, audited -----------------------------------------------------------------------------------
-
-
-def audited(*found: tuple[str, int, str, str]) -> Experiment:
-    """A record of (kind of fault, seed, marks of the planted faults, marks of the findings)."""
-    return made(
-        *(
-            Trial(contestant=kind, condition=condition, seed=seed, marks=marks)
-            for kind, seed, planted, reported in found
-            for condition, marks in ((audit.RECALL, planted), (audit.PRECISION, reported))
-        ),
-        clips=(),
-        artists=(),
-    )
-
-
-def test_quality_adds_corpora_and_keeps_names_apart():
-    table = audit.quality(
-        audited(
-            ("mislabelled", 2, 8 * "1" + "00", 8 * "1"),
-            ("mislabelled", 3, 10 * "1", 10 * "1" + "00"),
-            ("mislabelled, artists known", 2, 10 * "1", 10 * "1"),
-        )
-    )
-    row = table.loc["mislabelled"]
-    assert row[["planted", "reported"]].tolist() == [20, 20]
-    assert row["precision"].startswith("0.90 [0.70, 0.97]") and row["recall"].startswith("0.90 [0.70, 0.97]")
-    assert table.loc["mislabelled, artists known", "precision"].startswith("1.00")
-
-
-def test_where_nothing_was_reported_there_is_no_precision():
-    row = audit.quality(audited(("mislabelled", 2, "0000", ""))).loc["mislabelled"]
-    assert row["reported"] == 0 and row["precision"] == "–"
-    assert row["recall"].startswith("0.00 [")
-
-
-def test_findings_are_counted_against_what_was_planted(tiny_corpus, monkeypatch):
-    monkeypatch.setattr(audit, "load_corpus", lambda profile, progress: tiny_corpus)
-    found = audit.measure(seeds=(0, 1), progress=False)
-    assert found.contestants == ["replicas", "mislabelled", "unusable", "mislabelled, artists known"]
-    assert set(found.conditions) == {audit.RECALL, audit.PRECISION}
-    planted = len(tiny_corpus.faults["replicas"])
-    assert [t.marks for t in found.trials_of("replicas", audit.RECALL)] == 2 * [planted * "1"]
-    assert [t.marks for t in found.trials_of("replicas", audit.PRECISION)] == 2 * [planted * "1"]
-    table = audit.score(audit.audit(tiny_corpus, progress=False), tiny_corpus.faults)
-    for kind in table.index:
-        marks = {c: found.trials_of(kind, c)[0].marks for c in found.conditions}
-        assert table.loc[kind, "planted"] == len(marks[audit.RECALL])
-        assert table.loc[kind, "reported"] == len(marks[audit.PRECISION])
-        assert table.loc[kind, "right"] == marks[audit.RECALL].count("1") == marks[audit.PRECISION].count("1")
-
-
-def test_the_record_of_the_book_counts_unseen_corpora():
-    found = Experiment.recorded("audit")
-    assert {trial.seed for trial in found.trials} == set(audit.UNSEEN)
-    assert not {profile.corpus_seed for profile in PROFILES.values()} & set(audit.UNSEEN)
-    table = audit.quality(found)
-    assert set(table.index) == {"replicas", "mislabelled", "unusable", "mislabelled, artists known"}
-    for kind in table.index:
-        right = {c: sum(t.marks.count("1") for t in found.trials_of(kind, c)) for c in (audit.RECALL, audit.PRECISION)}
-        assert right[audit.RECALL] == right[audit.PRECISION] > 0

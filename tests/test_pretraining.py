@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,6 @@ from hypothesis import strategies as st
 from transformers import Wav2Vec2ForPreTraining
 
 from genre_utils.errors import CheckpointError, GenreError
-from genre_utils.experiments.pretraining import ship
 from genre_utils.models.pretraining import (
     COLUMNS,
     RATE_HZ,
@@ -193,7 +193,10 @@ def test_a_checkpoint_of_other_settings_or_damaged_is_refused(tones, tmp_path):
         run(tones, tmp_path)
 
 
-def test_the_backbone_that_is_shipped_is_the_one_that_was_trained(tones, tmp_path):
+def test_the_backbone_that_is_shipped_is_the_one_that_was_trained(tones, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).resolve().parents[1] / "workflow")
+    from pretrain import ship
+
     model = run(tones, tmp_path / "run")
     with pytest.raises(CheckpointError, match="no finished pre-training"):
         ship(tmp_path, tmp_path / "nothing")

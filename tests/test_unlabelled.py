@@ -1,10 +1,15 @@
 """Music without labels: rendered as the corpus is, and none of it from a profile's corpus."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from genre_utils.experiments.pretraining import FIRST_SEED, render_unlabelled
 from genre_utils.profiles import PROFILES
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
+from pretrain import FIRST_SEED, render_unlabelled
 
 pytest.importorskip("tinysoundfont", reason="rendering needs tinysoundfont")
 

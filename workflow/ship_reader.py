@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from genre_utils.experiments import pretraining_or_raw_audio as asked
-from genre_utils.experiments.classical import feature_table
+from genre_utils.experiments.tables import TAG_SCORES, archived, feature_table
 from genre_utils.features import FEATURE_NAMES
 from genre_utils.models.musicnn import TAGS
 from genre_utils.models.svm import linear_probe
@@ -29,7 +29,7 @@ def made() -> dict[str, Any]:
     (trial,), split = found.trials_of(asked.READER, asked.FILTERED), gtzan_split("filtered")
     place = {clip: i for i, clip in enumerate(gtzan_ids())}
     train = [place[clip] for clip in split.train]
-    x, y = asked.archived(asked.MUSICNN)[train, : len(TAGS)], [GENRES.index(clip.split(".")[0]) for clip in split.train]
+    x, y = archived(TAG_SCORES)[train, : len(TAGS)], [GENRES.index(clip.split(".")[0]) for clip in split.train]
     scaler, model = linear_probe(trial.settings["C"]).fit(x, y)
     level = np.median(feature_table()[1][train, FEATURE_NAMES.index("rms_mean")])
     numbers = {

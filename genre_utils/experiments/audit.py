@@ -5,7 +5,6 @@ Sound and labels are enough; the names of the artists, where a corpus knows them
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 
@@ -14,15 +13,12 @@ import pandas as pd
 from tqdm import tqdm
 
 from genre_utils.audio import load_audio, silent_share
-from genre_utils.corpora import Corpus, load_corpus
+from genre_utils.corpora import Corpus
 from genre_utils.errors import AudioError
-from genre_utils.evaluation import wilson
 from genre_utils.experiments.copies import Pair, fingerprints, groups_of, match_all, replicas
-from genre_utils.experiments.material import as_marks, record
 from genre_utils.features import band_moments, frozen_states, mels, statistics, waves
 from genre_utils.models.wav2vec import load_backbone
 from genre_utils.profiles import PROFILES, Profile
-from genre_utils.records import Experiment, Trial
 
 #: A label is put forward as wrong if another genre's score is higher than its own by this much; a full member of
 #: one genre scores about 1 there and 0 elsewhere.
@@ -88,8 +84,7 @@ def audit(corpus: Corpus, *, progress: bool = True) -> AuditReport:
 
     Doubtful labels: a ridge classifier on the embeddings says of each clip, from all others but its copies, how much it
     belongs to each genre; then again without the suspects as teachers. A clip that carries two labels, being copied, is
-    reported as a replica and not here. The thresholds were chosen on synthetic corpora (600 clips, seeds 0, 1 and 21 to
-    23); how they do on others is kept as a record, see :func:`measure`.
+    reported as a replica and not here. The thresholds were chosen on synthetic corpora (600 clips, seeds 0, 1 and 21 to 23).
     """
     unusable = _unusable(corpus, progress)
     ids = [clip_id for clip_id in corpus.ids if clip_id not in unusable]
@@ -207,41 +202,3 @@ def score(report: AuditReport, faults: dict) -> pd.DataFrame:
     counts = {kind: (len(k), len(reported[kind]), len(k & reported[kind])) for kind, k in _known(faults).items()}
     table = pd.DataFrame.from_dict(counts, orient="index", columns=["planted", "reported", "right"])
     return table.assign(precision=table["right"] / table["reported"], recall=table["right"] / table["planted"])
-
-
-#: Synthetic corpora that no threshold was chosen on.
-UNSEEN = (2, 3, 4, 5)
-PRECISION, RECALL = "precision", "recall"
-
-
-def measure(seeds: Sequence[int] = UNSEEN, progress: bool = True) -> Experiment:
-    """Audit corpora of the size of the profile mini that it was not tuned on.
-
-    A contestant is a kind of fault; its marks say which planted faults were found, and which findings were planted.
-    """
-    trials = []
-    for seed in seeds:
-        corpus = load_corpus(replace(PROFILES["mini"], corpus_seed=seed), progress=progress)
-        report = audit(corpus, progress=progress)
-        for suffix, told in (("", report), (", artists known", report.with_artists(corpus))):
-            found, known = _reported(told), _known(corpus.faults)
-            for kind in ("mislabelled",) if suffix else tuple(known):
-                for condition, these, those in ((RECALL, known, found), (PRECISION, found, known)):
-                    hits = as_marks(one in those[kind] for one in sorted(these[kind]))
-                    trials.append(Trial(contestant=kind + suffix, condition=condition, seed=seed, marks=hits))
-    several = replace(corpus, name="synthetic, other artists", clips=corpus.clips * len(seeds))
-    provenance = {RECALL: "planted faults that were found", PRECISION: "findings that were planted faults"}
-    return record("audit", "mini", several, trials, clips=[], provenance=provenance, with_audio=False)
-
-
-def quality(record: Experiment) -> pd.DataFrame:
-    """Precision and recall of each kind of fault over all corpora of a record, with Wilson's intervals."""
-    rows = {}
-    for kind in record.contestants:
-        rows[kind] = row = {}
-        for condition, count in ((RECALL, "planted"), (PRECISION, "reported")):
-            hits = "".join(trial.marks for trial in record.trials_of(kind, condition))
-            share = wilson(hits.count("1"), len(hits)) if hits else None
-            row[count] = len(hits)
-            row[condition] = f"{share.value:.2f} [{share.low:.2f}, {share.high:.2f}]" if share else "–"
-    return pd.DataFrame.from_dict(rows, orient="index")[["planted", "reported", PRECISION, RECALL]]

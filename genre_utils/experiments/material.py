@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -11,10 +12,20 @@ from tqdm import tqdm
 from genre_utils.corpora import Corpus, load_corpus
 from genre_utils.features import band_moments, frozen_states, mels, waves
 from genre_utils.models.wav2vec import load_backbone, random_backbone
-from genre_utils.profiles import PROFILES
+from genre_utils.profiles import PROFILES, Training
 from genre_utils.provenance import origin
 from genre_utils.records import LOG_MEL, RANDOM, CorpusInfo, Experiment, Trial, plain
 from genre_utils.splits import make_split
+
+#: The genres of GTZAN that are complete in public copies of its parts, and how networks are trained on the clips of such parts.
+COMPLETE = ("blues", "classical", "jazz", "pop")
+REAL_SOUND = replace(
+    PROFILES["gtzan-mini"],
+    corpus="gtzan",
+    split="artist",
+    cnn=Training(epochs=24, batch_size=16, learning_rate=1e-2, window_s=2.0, optimizer="muon"),
+    full=Training(epochs=8, batch_size=8, learning_rate=5e-4, window_s=3.0),
+)
 
 
 def contestants(named: Sequence[str]) -> dict:
@@ -62,7 +73,7 @@ class Material:
 
     def add(self, contestant: str, seed: int, right: Iterable, labels: int, layer: int | None = None) -> None:
         """Keep which clips came out `right` (bool) after training on `labels` clips."""
-        trial = Trial(contestant=contestant, seed=seed, labels=labels, layer=layer, marks=as_marks(right))
+        trial = Trial(contestant=contestant, seed=seed, labels=labels, layer=layer, marks="".join("1" if hit else "0" for hit in right))
         self.trials.append(trial)
 
     def record(self, question: str, backbones: Mapping, settings: Mapping, **about) -> Experiment:
@@ -89,8 +100,3 @@ def record(
         **origin(),
         trials=trials,
     )
-
-
-def as_marks(hits: Iterable) -> str:
-    """Hits as a record keeps them."""
-    return "".join("1" if hit else "0" for hit in hits)

@@ -13,7 +13,6 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 
 from genre_utils.corpora import load_corpus
-from genre_utils.experiments.classical import feature_table
 from genre_utils.experiments.contest import (
     BY_ARTIST,
     FILTERED,
@@ -24,8 +23,8 @@ from genre_utils.experiments.contest import (
     joined,
     of_artists,
 )
-from genre_utils.experiments.pretraining_or_raw_audio import PICTURES, archived
-from genre_utils.experiments.transfer import COMPLETE, PROFILE
+from genre_utils.experiments.material import COMPLETE, REAL_SOUND
+from genre_utils.experiments.tables import PICTURES, archived, feature_table
 from genre_utils.features import mels
 from genre_utils.profiles import Training
 from genre_utils.records import FOUR, ON_PICTURES, Experiment
@@ -36,7 +35,7 @@ ON_SOUND = "CNN on sound"
 COLUMNS, WINDOW = 336, 96
 #: The study's split, and the same with as few training clips as the fault-filtered one has.
 STUDY, FEWER = "study: CNN", "study: CNN, fewer clips"
-TRAINING = replace(PROFILE.cnn, window_s=30 * WINDOW / COLUMNS)
+TRAINING = replace(REAL_SOUND.cnn, epochs=14, window_s=30 * WINDOW / COLUMNS)
 
 
 def measure(
@@ -45,10 +44,10 @@ def measure(
     """The study's CNN: the bridge on the complete genres, then all of GTZAN on its split, fault-filtered, and by artist."""
     corpus, _ = feature_table()
     seen = archived(PICTURES).astype(np.float32)[:, None] / 255
-    sound = load_corpus(replace(PROFILE, genres=COMPLETE), progress=progress)
+    sound = load_corpus(replace(REAL_SOUND, genres=COMPLETE), progress=progress)
     heard, place = np.zeros_like(seen), {clip: i for i, clip in enumerate(corpus.ids)}
     edges = np.linspace(0, 1 + 30 * 22_050 // 512, COLUMNS, endpoint=False).astype(int)
-    for clip, mel in zip(sound.ids, mels(sound, sound.ids, PROFILE, progress=progress), strict=True):
+    for clip, mel in zip(sound.ids, mels(sound, sound.ids, REAL_SOUND, progress=progress), strict=True):
         heard[place[clip]] = np.add.reduceat(mel, edges, axis=-1) / np.diff([*edges, mel.shape[-1]])
     network = Network(training, WINDOW)
     both = {ON_SOUND: Contestant(heard, network), ON_PICTURES: Contestant(seen, network)}

@@ -7,46 +7,16 @@ that their authors published. The archives are looked for beside the table that 
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
-import numpy as np
-
-from genre_utils.errors import CorpusError
-from genre_utils.experiments.classical import TABLE_VARIABLE, feature_table
 from genre_utils.experiments.contest import FILTERED, FIXED, Contestant, contest, joined
+from genre_utils.experiments.tables import CONTAMINATED, TAG_SCORES, archived, feature_table
 from genre_utils.models.musicnn import TAGS
 from genre_utils.models.svm import GRID, linear_probe, rbf_svm
 from genre_utils.records import CHOI, STATISTICS, Experiment
-from genre_utils.splits import gtzan_ids
 
 QUESTION = "pretraining-or-raw-audio"
-MUSICNN = "MusiCNN's tags"
 #: A weighted sum of the mean tag scores for each genre: what `predict` asks first.
 READER = "MusiCNN's tags, read by a linear model"
-CONTAMINATED, PICTURES = "features that had seen the exam", "pictures"
-#: Contestant -> file, and the arrays of it that are laid side by side, beside ``ids``.
-ARCHIVES = {
-    CHOI: ("gtzan_choi_features.npz", ["features"]),
-    MUSICNN: ("gtzan_musicnn_taggrams.npz", ["mean", "std"]),
-    CONTAMINATED: ("gtzan_contaminated_embeddings.npz", ["features"]),
-    PICTURES: ("gtzan_pictures.npz", ["X"]),
-}
 PENALTIES = {"logisticregression__C": [0.003, 0.01, 0.03, 0.1, 0.3, 1.0]}
-
-
-def archived(name: str) -> np.ndarray:
-    """Features of the 999 usable clips, (999, ...), float64; NaN where the archive has none. A CorpusError says what is missing."""
-    file, parts = ARCHIVES[name]
-    path = Path(os.environ.get(TABLE_VARIABLE, "")).expanduser().parent / file
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            place = {str(clip): i for i, clip in enumerate(stored["ids"])}
-            rows = np.concatenate([stored[part].astype(np.float64) for part in parts], axis=-1)
-    except (OSError, ValueError, KeyError) as error:
-        raise CorpusError(f"{path} is needed, with the arrays ids and {', '.join(parts)} ({error})") from error
-    nothing = np.full(rows.shape[1:], np.nan)
-    return np.stack([rows[place[clip]] if clip in place else nothing for clip in gtzan_ids()])
 
 
 def measure(seeds: int = 10, progress: bool = True, minutes: float | None = None) -> Experiment:
@@ -57,14 +27,14 @@ def measure(seeds: int = 10, progress: bool = True, minutes: float | None = None
     were published for the clips of the fault-filtered split only.
     """
     corpus, statistics = feature_table()
-    choi, tags = archived(CHOI), archived(MUSICNN)
+    choi, tags = archived(CHOI), archived(TAG_SCORES)
     layers = {f"{CHOI}, layer {i + 1}": choi[:, i] for i in range(choi.shape[1])}
     whole = {STATISTICS: statistics, CHOI: choi.reshape(len(choi), -1)}
     fixed_alone = layers | {CONTAMINATED: archived(CONTAMINATED)}
     few = {"drawn": {}, "fixed": {FILTERED: FIXED[FILTERED]}}
     plan = [(name, Contestant(x, rbf_svm(), GRID), {}) for name, x in whole.items()]
     plan += [(name, Contestant(x, rbf_svm(), GRID), {"drawn": {}}) for name, x in fixed_alone.items()]
-    plan += [(MUSICNN, Contestant(tags, rbf_svm(), GRID), few)]
+    plan += [(TAG_SCORES, Contestant(tags, rbf_svm(), GRID), few)]
     plan += [(READER, Contestant(tags[:, : len(TAGS)], linear_probe(), PENALTIES), few)]
     settings = {"SVM": GRID, "linear model": PENALTIES, "tuning": "five folds inside the training side"}
     about = {"draws": seeds, "minutes": minutes, "progress": progress, "with_audio": False, "settings": settings}

@@ -6,10 +6,10 @@ Four genres are complete in public copies of parts of GTZAN; of the other six th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from genre_utils.corpora import load_corpus
 from genre_utils.experiments.contest import Contestant, LayerProbe, Network, contest, of_artists
+from genre_utils.experiments.material import COMPLETE, REAL_SOUND
 from genre_utils.features import (
     MelSettings,
     band_moments,
@@ -21,19 +21,9 @@ from genre_utils.features import (
 )
 from genre_utils.models.svm import GRID, STRENGTHS, rbf_svm
 from genre_utils.models.wav2vec import random_backbone
-from genre_utils.profiles import PROFILES, Training
 from genre_utils.records import CNN, FOUR, LOG_MEL, MUSICNN, RANDOM, SVM, Experiment
 
-#: The complete genres, and the name of all clips.
-COMPLETE = ("blues", "classical", "jazz", "pop")
 TEN = "all ten genres"
-PROFILE = replace(
-    PROFILES["gtzan-mini"],
-    corpus="gtzan",
-    split="artist",
-    cnn=Training(epochs=24, batch_size=16, learning_rate=1e-2, window_s=2.0, optimizer="muon"),
-    full=Training(epochs=8, batch_size=8, learning_rate=5e-4, window_s=3.0),
-)
 
 
 def measure(
@@ -45,7 +35,7 @@ def measure(
     side. The CNN trains from scratch; of each backbone the whole network is trained on, with a head that starts at random
     and nothing frozen, and so is the same network from random weights. Draws decide folds, weights, order and excerpts.
     """
-    profile, corpus = PROFILE, load_corpus(PROFILE, progress=progress)
+    profile, corpus = REAL_SOUND, load_corpus(REAL_SOUND, progress=progress)
     about, like = (corpus, corpus.ids, profile), next(iter(backbones.values()))
     mel, wave = mels(*about, progress=progress), waves(*about, progress=progress)
     window = round(profile.full.window_s * profile.wave_rate_hz)

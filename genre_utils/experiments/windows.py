@@ -10,15 +10,15 @@ from tqdm import tqdm
 from genre_utils.audio import load_audio
 from genre_utils.corpora import Corpus, load_corpus
 from genre_utils.experiments.contest import BY_ARTIST, Contestant, Network, contest, of_artists
-from genre_utils.experiments.transfer import COMPLETE, PROFILE
+from genre_utils.experiments.material import COMPLETE, REAL_SOUND
 from genre_utils.features import MEL, clip_statistics, mel_unit
 from genre_utils.models.svm import GRID, rbf_svm
 from genre_utils.profiles import Training
 from genre_utils.records import CNN, SVM, Experiment
 
 RANDOM_WINDOWS, WHOLE_CLIPS = "random windows", "whole clips"
-#: Three windows a clip: a third of the epochs of :data:`~genre_utils.experiments.transfer.PROFILE` shows as many excerpts.
-TRAINING = replace(PROFILE.cnn, epochs=PROFILE.cnn.epochs // 3)
+#: Three windows a clip: a third of the epochs of :data:`~genre_utils.experiments.material.REAL_SOUND` shows as many excerpts.
+TRAINING = replace(REAL_SOUND.cnn, epochs=REAL_SOUND.cnn.epochs // 3)
 
 
 def measure(
@@ -31,7 +31,7 @@ def measure(
     draw is a three-fold cross-validation that tests every part once, so that training sets are equally large. What
     differs is only who may be on both sides. The CNN takes part in three draws.
     """
-    corpus = corpus or load_corpus(replace(PROFILE, genres=COMPLETE), progress=progress)
+    corpus = corpus or load_corpus(replace(REAL_SOUND, genres=COMPLETE), progress=progress)
     length, cut, numbers, mels = round(corpus.clip_s * MEL.rate_hz / parts), [], [], []
     for clip in tqdm(corpus, desc="windows", unit="clip", disable=not progress):
         wave = np.resize(load_audio(clip.path, rate_hz=MEL.rate_hz)[0], parts * length)

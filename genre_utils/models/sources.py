@@ -101,7 +101,7 @@ def _locate(name: str, revision: str | None) -> Path:
         if not (folder / "model.safetensors").is_file():
             raise CheckpointError(
                 f"{folder / 'model.safetensors'} is missing: reinstall the package, or make it again with "
-                "python -m genre_utils pretrain --ship"
+                "python workflow/pretrain.py --ship"
             )
         return folder
     path = Path(name).expanduser()

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from genre_utils.errors import RunError
-from genre_utils.identity import OPTIONS, check_seed, identity
+from genre_utils.identity import OPTIONS, identity
 from genre_utils.profiles import GTZAN_SPLITS, PROFILES, SPLITS
 
 console = Console()
@@ -83,46 +83,10 @@ def fetch_gtzan(
     say(f"GTZAN is ready in {fetch.fetch_gtzan(mirror, progress=console.is_terminal, say=say)}")
 
 
-@app.command()
-def pretrain(
-    out: Annotated[Path | None, typer.Option(help="Folder of the run (default: build/pretrain).")] = None,
-    steps: Annotated[int, typer.Option(min=1)] = 10_000,
-    clips: Annotated[int, typer.Option(min=101, help="Clips of 10 s to render; 96 of them are held out.")] = 3200,
-    mel_weight: Annotated[float, typer.Option(min=0, help="Weight of naming each frame's log-mel bands.")] = 2.0,
-    clip_weight: Annotated[float, typer.Option(min=0, help="Weight of finding the clip's other excerpt.")] = 1.0,
-    seed: Annotated[str, typer.Option(help=RUN["seed"])] = "0",
-    probe: Annotated[bool, typer.Option(help="Every 1000 steps, how much of the genre can be read.")] = True,
-    ship: Annotated[bool, typer.Option(help="Put the result into the package, as its backbone.")] = False,
-) -> None:
-    """Pre-train the small wav2vec 2.0 on rendered music; goes on where it was interrupted."""
-    from genre_utils.device import default_device
-    from genre_utils.experiments import pretraining as made
-    from genre_utils.models.pretraining import Objective
-    from genre_utils.models.pretraining import pretrain as train
-    from genre_utils.paths import home
-
-    number, folder = check_seed(seed), out or home() / "build" / "pretrain"
-    waves = made.render_unlabelled(clips, progress=console.is_terminal)
-    train(
-        waves[96:],
-        folder,
-        val_waves=waves[:96],
-        steps=steps,
-        window_s=2.0,
-        objective=Objective(mel_weight=mel_weight, clip_weight=clip_weight),
-        probe=made.genre_probe() if probe else None,
-        seed=number,
-        device=default_device(),
-    )
-    say(f"The pre-trained model is in {folder}")
-    if ship:
-        say(f"Shipped to {made.ship(folder)}")
-
-
-#: What :mod:`genre_utils.experiments` can answer: about backbones, by contests that grow, and by another way.
+#: What :mod:`genre_utils.experiments` can answer: about backbones, and by contests that grow.
 ON_BACKBONES = ("labels", "protocol", "transfer")
 CONTESTS = ("transfer", "classical", "pretraining-or-raw-audio", "windows", "pictures")
-QUESTIONS = (*ON_BACKBONES, *CONTESTS[1:], "audit")
+QUESTIONS = (*ON_BACKBONES, *CONTESTS[1:])
 
 
 @app.command()
@@ -157,18 +121,15 @@ def measure(
     elif backbone:
         raise RunError(f"the question {question!r} has no backbone")
     if seeds is not None:
-        options["seeds"] = range(2, 2 + seeds) if question == "audit" else seeds
+        options["seeds"] = seeds
     if question in CONTESTS:
         options["minutes"] = minutes
     elif minutes is not None:
         raise RunError(f"the question {question!r} is answered as a whole: without --minutes")
     found = module.measure(**options, progress=console.is_terminal)
     path = found.save((out or home() / "build" / "experiments") / f"{question}.json")
-    if question == "audit":
-        typer.echo(module.quality(found).to_string())
-    else:
-        for condition, name in sorted({(trial.condition, trial.contestant) for trial in found.trials}):
-            say((f"{condition}: " if condition else "") + f"{name}: {found.accuracy(name, condition=condition)}")
+    for condition, name in sorted({(trial.condition, trial.contestant) for trial in found.trials}):
+        say((f"{condition}: " if condition else "") + f"{name}: {found.accuracy(name, condition=condition)}")
     say(f"written to {path}")
 
 

@@ -1,4 +1,7 @@
-"""Make the shipped backbone again: its music, a probe to watch it by, and the copy into the package."""
+"""Make the small backbone again: its music, a probe to watch it by, and the copy into the package.
+
+    python workflow/pretrain.py --help
+"""
 
 from __future__ import annotations
 
@@ -6,21 +9,25 @@ import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
+import typer
 from safetensors.torch import load_file
 from tqdm import tqdm
 from transformers import Wav2Vec2Config, Wav2Vec2ForPreTraining
 
 from genre_utils.audio import load_audio
 from genre_utils.corpora.synthetic import synthetic_corpus
+from genre_utils.device import default_device
 from genre_utils.errors import CheckpointError
 from genre_utils.experiments.material import Material
-from genre_utils.models.pretraining import CURVE, RATE_HZ
+from genre_utils.identity import check_seed
+from genre_utils.models.pretraining import CURVE, RATE_HZ, Objective, pretrain
 from genre_utils.models.svm import fit_probe
 from genre_utils.models.wav2vec import Backbone, pool_states, save_backbone
-from genre_utils.paths import package_data
+from genre_utils.paths import home, package_data
 from genre_utils.profiles import GENRES
 
 #: Far from the seeds of the profiles' corpora, whose test clips must not be among these.
@@ -88,3 +95,36 @@ def ship(run_dir: Path | str, folder: Path | str | None = None) -> Path:
     save_backbone(model.half(), folder)
     shutil.copyfile(run_dir / CURVE, folder / CURVE)
     return folder
+
+
+def main(
+    out: Annotated[Path | None, typer.Option(help="Folder of the run (default: build/pretrain).")] = None,
+    steps: Annotated[int, typer.Option(min=1)] = 10_000,
+    clips: Annotated[int, typer.Option(min=101, help="Clips of 10 s to render; 96 of them are held out.")] = 3200,
+    mel_weight: Annotated[float, typer.Option(min=0, help="Weight of naming each frame's log-mel bands.")] = 2.0,
+    clip_weight: Annotated[float, typer.Option(min=0, help="Weight of finding the clip's other excerpt.")] = 1.0,
+    seed: Annotated[str, typer.Option(help="Of everything that is drawn.")] = "0",
+    probe: Annotated[bool, typer.Option(help="Every 1000 steps, how much of the genre can be read.")] = True,
+    to_package: Annotated[bool, typer.Option("--ship", help="Put the result into the package, as its backbone.")] = False,
+) -> None:
+    """Pre-train the small wav2vec 2.0 on rendered music; goes on where it was interrupted."""
+    number, folder = check_seed(seed), out or home() / "build" / "pretrain"
+    waves = render_unlabelled(clips)
+    pretrain(
+        waves[96:],
+        folder,
+        val_waves=waves[:96],
+        steps=steps,
+        window_s=2.0,
+        objective=Objective(mel_weight=mel_weight, clip_weight=clip_weight),
+        probe=genre_probe() if probe else None,
+        seed=number,
+        device=default_device(),
+    )
+    print(f"The pre-trained model is in {folder}")
+    if to_package:
+        print(f"Shipped to {ship(folder)}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
