@@ -68,6 +68,10 @@ def test_bootstrap_agrees_with_wilson_on_accuracy():
 def test_bootstrap_is_repeatable():
     y, p = np.arange(60) % 10, np.arange(60) % 7
     assert ev.f1_bootstrap(y, p, n=200) == ev.f1_bootstrap(y, p, n=200)
+    assert ev.f1_bootstrap(y, p[None], n=200) == ev.f1_bootstrap(y, p, n=200)
+    several = ev.f1_bootstrap(y, np.stack([p, y]), n=200)
+    assert several.value == pytest.approx((ev.macro_f1(y, p) + 1) / 2) and "2 seeds" in several.method
+    assert several.low < ev.f1_bootstrap(y, y, n=200).low
 
 
 def test_drawing_whole_artists_widens_the_interval():

@@ -19,7 +19,6 @@ from genre_utils.experiments import (
     classical,
     labels,
     material,
-    pictures,
     pretraining_or_raw_audio,
     protocol,
     tables,
@@ -47,7 +46,6 @@ from genre_utils.records import (
     FOUR,
     LOG_MEL,
     MUSICNN,
-    ON_PICTURES,
     PRE_TRAINED,
     SVM,
     CorpusInfo,
@@ -123,6 +121,21 @@ def test_of_several_conditions_one_must_be_named():
     with pytest.raises(RunError, match=r"knows 'x' under \['here', 'there'\]: name one"):
         found.accuracy("x")
     assert found.accuracy("x", condition="there").value == 0
+
+
+def test_draws_on_the_same_part_of_the_clips_have_the_interval_of_its_artists():
+    found = made(*(Trial(contestant=name, condition="part", seed=s, marks=m) for name, rows in
+                   (("x", ("110-", "111-")), ("y", ("010-",))) for s, m in enumerate(rows)))  # fmt: skip
+    assert found.accuracy("x", condition="part").n == 3 and "2 seeds and 2 artists" in found.accuracy("x", condition="part").method
+    lead = found.accuracy("x", against="y", condition="part")
+    assert lead.value == pytest.approx(1 / 3) and "2 artists" in lead.method, "the draws that both took part in"
+    assert found.has("y", "part") and not found.has("y", "whole")
+
+
+def test_balanced_accuracy_weighs_genres():
+    clips = ("blues.00000", "blues.00001", "blues.00002", "rock.00000")
+    found = made(*(Trial(contestant="x", condition="all", seed=s, marks=m) for s, m in enumerate(("1110", "110-"))), clips=clips)
+    assert found.balanced_accuracy("x", "all") == pytest.approx((5 / 6 + 0) / 2)
 
 
 def test_a_missing_or_damaged_record_says_how_to_make_it(tmp_path, monkeypatch):
@@ -432,22 +445,6 @@ def test_contestants_on_features_of_others_share_the_splits(archives, monkeypatc
     assert on[tables.CONTAMINATED] > 0.9 and on[asked.READER] > 0.9
     with pytest.raises(RunError):
         found.marks(tables.TAG_SCORES, "study: wav2vec")
-
-
-def test_pictures_and_sound_meet_on_the_complete_genres(archives, monkeypatch, tiny_corpus):
-    ids = [*gtzan_ids(), "jazz.00054"]
-    np.savez(archives / "gtzan_pictures.npz", ids=ids, X=np.random.default_rng(0).integers(0, 256, (1000, 16, 336)).astype(np.uint8))
-    four = tiny_corpus.of_genres(transfer.COMPLETE)
-    monkeypatch.setattr(pictures, "load_corpus", lambda profile, progress: four)
-    monkeypatch.setattr(pictures, "mels", lambda corpus, ids, profile, progress: np.ones((len(ids), 1, 16, 1292), np.float32))
-    monkeypatch.setattr("genre_utils.experiments.contest.fit", lambda model, *_, **__: SimpleNamespace(model=model.eval()))
-    found = pictures.measure(seeds=1, progress=False)
-    assert found.contestants == [pictures.ON_SOUND, ON_PICTURES]
-    assert found.conditions == [FOUR, "study: CNN", "fault-filtered", pictures.FEWER, BY_ARTIST]
-    assert found.trials_of(ON_PICTURES, pictures.FEWER)[0].labels == found.trials_of(ON_PICTURES, "fault-filtered")[0].labels
-    assert np.isfinite(found.marks(ON_PICTURES, FOUR)).sum() == 399
-    assert np.isfinite(found.marks(ON_PICTURES, "study: CNN")).sum() == 150
-    assert found.settings[PLANNED] == len(found.trials) == 6
 
 
 @pytest.mark.skipif(

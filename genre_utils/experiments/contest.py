@@ -123,7 +123,6 @@ def contest(
     drawn: Mapping[str, Callable[[int], list[Split]]] | None = None,
     apart: Collection[str] = (FILTERED, BY_ARTIST),
     minutes: float | None = None,
-    with_guesses: bool = False,
     progress: bool = True,
     **about,
 ) -> Experiment:
@@ -140,8 +139,6 @@ def contest(
         Splits of which the folds of the tuning keep artists apart too.
     minutes : float, optional
         Begin no trial after so many: the record holds what is there by then, and says how many were planned.
-    with_guesses : bool
-        Keep the guessed genre of each clip too.
     about
         See :func:`genre_utils.experiments.material.record`.
     """
@@ -162,7 +159,6 @@ def contest(
             said[test] = fitted.predict(x[test])
         marks = "".join(np.where(said < 0, "-", np.where(said == y, "1", "0")))
         about = {"contestant": name, "condition": condition, "seed": draw, "labels": len(train)}
-        about |= {"guesses": "".join("-" if g < 0 else str(g) for g in said)} if with_guesses else {}
         seconds = round(time.perf_counter() - start, 1)
         return Trial(**about, settings=plain(settings) if len(parts) == 1 else {}, seconds=seconds, marks=marks)
 

@@ -17,13 +17,12 @@ from genre_utils.splits import gtzan_ids
 #: Where the feature table is looked for.
 TABLE_VARIABLE = "GTZAN_FEATURES_CSV"
 TAG_SCORES = "MusiCNN's tags"
-CONTAMINATED, PICTURES = "features that had seen the exam", "pictures"
+CONTAMINATED = "features that had seen the exam"
 #: Contestant -> file, and the arrays of it that are laid side by side, beside ``ids``.
 ARCHIVES = {
     CHOI: ("gtzan_choi_features.npz", ["features"]),
     TAG_SCORES: ("gtzan_musicnn_taggrams.npz", ["mean", "std"]),
     CONTAMINATED: ("gtzan_contaminated_embeddings.npz", ["features"]),
-    PICTURES: ("gtzan_pictures.npz", ["X"]),
 }
 
 

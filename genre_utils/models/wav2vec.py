@@ -30,16 +30,7 @@ def small_config(**changes) -> Wav2Vec2Config:
     numbers took a fifth of a training step, and the model sees each excerpt only a few times. `changes` are arguments
     of :class:`transformers.Wav2Vec2Config`, to override these.
     """
-    small = {
-        "conv_dim": (64, 64, 64, 128, 128, 128, 128), "conv_kernel": (10, 3, 3, 3, 3, 2, 2),
-        "conv_stride": (5, 2, 2, 2, 2, 2, 2), "feat_extract_norm": "group", "hidden_size": 192, "num_hidden_layers": 4,
-        "num_attention_heads": 4, "intermediate_size": 768, "num_conv_pos_embeddings": 32,
-        "num_conv_pos_embedding_groups": 16, "num_codevectors_per_group": 64, "num_codevector_groups": 2,
-        "codevector_dim": 64, "proj_codevector_dim": 64, "num_negatives": 40, "hidden_dropout": 0.0,
-        "attention_dropout": 0.0, "activation_dropout": 0.0, "feat_proj_dropout": 0.0, "feat_quantizer_dropout": 0.0,
-        "final_dropout": 0.0, "layerdrop": 0.0, "pad_token_id": 0, "bos_token_id": None, "eos_token_id": None,
-    }  # fmt: skip
-    return Wav2Vec2Config(**(small | changes))
+    return Wav2Vec2Config.from_pretrained(package_data("backbone"), **changes)
 
 
 def save_backbone(model: PreTrainedModel, folder: Path | str) -> Path:

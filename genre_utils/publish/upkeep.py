@@ -85,7 +85,7 @@ def fetch_gtzan(
 
 #: What :mod:`genre_utils.experiments` can answer: about backbones, and by contests that grow.
 ON_BACKBONES = ("labels", "protocol", "transfer")
-CONTESTS = ("transfer", "classical", "pretraining-or-raw-audio", "windows", "pictures")
+CONTESTS = ("transfer", "classical", "pretraining-or-raw-audio", "windows")
 QUESTIONS = (*ON_BACKBONES, *CONTESTS[1:])
 
 

@@ -13,7 +13,6 @@ from genre_utils.records.experiments import (
     FOUR,
     LOG_MEL,
     MUSICNN,
-    ON_PICTURES,
     PRE_TRAINED,
     RANDOM,
     STATISTICS,

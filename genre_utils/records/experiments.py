@@ -13,14 +13,13 @@ from genre_utils import evaluation
 from genre_utils.errors import RunError
 from genre_utils.evaluation import Interval
 from genre_utils.paths import recorded_dir
-from genre_utils.profiles import GENRES
 from genre_utils.provenance import Strict
 from genre_utils.records.base import CorpusInfo, Record
 
 #: Names of contestants that chapters ask for.
 RANDOM, LOG_MEL, SVM, CNN = "random weights", "log-mel statistics", "SVM on 57 statistics", "CNN from scratch"
 STATISTICS, CHOI, MUSICNN = "57 statistics", "Choi's network", "MusiCNN, frozen"
-PRE_TRAINED, TUNED, ON_PICTURES = "pre-trained", "pre-trained, fine-tuned", "CNN on pictures"
+PRE_TRAINED, TUNED = "pre-trained", "pre-trained, fine-tuned"
 #: A set of clips: the genres of GTZAN that are complete in public copies of its parts.
 FOUR = "four complete genres"
 
@@ -39,8 +38,6 @@ class Trial(Strict):
     #: What it took, of all cores.
     seconds: float | None = None
     marks: str
-    #: Where they were kept: the genre (its place in the corpus' list) that was guessed for each clip, or "-".
-    guesses: str | None = None
 
 
 _MARKS = {"1": 1.0, "0": 0.0, "-": np.nan}
@@ -122,13 +119,6 @@ class Experiment(Record):
         """Mean over the genres of the share of tested clips that `contestant` got right, all draws together."""
         found = pd.DataFrame(self.marks(contestant, condition).T).groupby([clip.split(".")[0] for clip in self.clips])
         return float(found.mean().mean(axis=1).mean())
-
-    def guesses(self, contestant: str, condition: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
-        """Labels (clips,) and guesses (draws, clips) of the clips that the draws tested, and their artists."""
-        rows = np.array([list(trial.guesses or "") for trial in self.trials_of(contestant, condition)])
-        some = (rows != "-").any(axis=0)
-        y = np.array([GENRES.index(clip.split(".")[0]) for clip in self.clips])
-        return y[some], rows[:, some].astype(int), [artist for artist, tested in zip(self.artists, some, strict=True) if tested]
 
     def has(self, contestant: str, condition: str) -> bool:
         """Whether `contestant` was tried under `condition`: a record may hold but some of its planned trials."""
