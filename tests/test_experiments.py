@@ -255,6 +255,8 @@ def test_a_line_that_was_cut_short_is_no_trial(genre_home):
     kept.write_text(kept.read_text()[:-40])
     again = contest("toy", corpus, nearest(features), draws=1, fixed={}, progress=False, with_audio=False)
     assert [trial.marks for trial in again.trials] == [trial.marks for trial in first.trials]
+    last = contest("toy", corpus, nearest(features), draws=1, minutes=0, fixed={}, progress=False, with_audio=False)
+    assert last.trials == again.trials, "nothing is lost behind the broken line"
 
 
 def test_a_network_learns_and_names_the_classes_it_was_shown(backbone):

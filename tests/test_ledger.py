@@ -54,21 +54,29 @@ def test_the_study_is_judged_on_what_it_stored():
 
 def test_what_takes_all_of_gtzan_waits_for_a_run_and_then_fills_itself():
     waiting = rows(ledger.ledger([]), "fine-tuned: accuracy")
-    assert waiting["verdict"].tolist() == [NOT_RUN]
+    assert waiting["verdict"].tolist() == [NOT_COMPARABLE, NOT_RUN], "four genres by sound are no replication"
     for wrong, verdict in ((13, HOLDS), (25, IN_PART), (60, NOT_SUPPORTED)):
         found = rows(ledger.ledger(comparisons([gtzan_card(wrong=wrong)])), "fine-tuned: accuracy")
-        assert found["verdict"].tolist() == [verdict], wrong
-        assert "gtzan, split wav2vec" in found["evidence"].iloc[0]
+        assert found["verdict"].tolist() == [NOT_COMPARABLE, verdict], wrong
+        assert "gtzan, split wav2vec" in found["evidence"].iloc[1]
 
 
 def test_figures_of_another_corpus_are_not_held_against_those_of_gtzan():
     table = ledger.ledger(comparisons([make_card("full", rate=1.0), make_card("head-only", rate=0.3)]))
-    assert rows(table, "fine-tuned: accuracy")["verdict"].tolist() == [NOT_RUN]
+    assert rows(table, "fine-tuned: accuracy")["verdict"].tolist() == [NOT_COMPARABLE, NOT_RUN]
     lead = rows(table, "Full fine-tuning beats head-only", "toy").iloc[0]
     assert lead["verdict"] == ILLUSTRATES and "30 test clips, 1 seed" in lead["evidence"]
     back = ledger.ledger(comparisons([make_card("full", rate=0.1), make_card("head-only", rate=1.0)]))
     lead = rows(back, "Full fine-tuning beats head-only", "toy").iloc[0]
     assert lead["verdict"] == DOES_NOT and "the reverse" in lead["why"]
+
+
+def test_claims_hear_what_was_measured_on_real_sound(table):
+    heard = table[table["record"].str.endswith("transfer.json")]
+    assert heard["claim"].nunique() >= 6 and (heard["about"] == ledger.RUN_HERE).all()
+    assert heard["evidence"].str.contains("four genres, by sound").all()
+    leads = heard[heard["verdict"] != NOT_COMPARABLE]
+    assert len(leads) == 3 and leads["why"].str.endswith("with the book's small backbone").all()
 
 
 def test_the_page_is_that_of_the_records(table):

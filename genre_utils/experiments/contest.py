@@ -178,7 +178,7 @@ def contest(
                 kept[key] = trial(name, condition, draw, parts, x)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with path.open("a", encoding="utf-8") as file:
-                    file.write(f"{key} {kept[key].model_dump_json()}\n")
+                    file.write(f"\n{key} {kept[key].model_dump_json()}")  # behind whatever an interruption left
             trials.append(kept[key])
     about["settings"] = {**about.get("settings", {}), PLANNED: len(asked)}
     return record(question, corpus, trials, clips=corpus.ids, provenance=provenance, **about)
