@@ -181,6 +181,12 @@ def test_figures_leave_the_readers_style_alone():
     assert dict(matplotlib.rcParams) == before
 
 
+def test_chance_stands_where_it_is_among_so_many_genres():
+    for genres in (10, 4):
+        _, ax = plots.accuracy_intervals([("fine-tuned", "full", SCORES["full"])], genres=genres)
+        assert [line.get_xdata()[0] for line in ax.lines if line.get_linestyle() == ":"] == [1 / genres]
+
+
 def test_set_style_gives_the_readers_own_figures_the_books_colours():
     with matplotlib.rc_context():
         plots.set_style()

@@ -37,5 +37,5 @@ def measure(seeds: int = 10, progress: bool = True, minutes: float | None = None
     plan += [(TAG_SCORES, Contestant(tags, rbf_svm(), GRID), few)]
     plan += [(READER, Contestant(tags[:, : len(TAGS)], linear_probe(), PENALTIES), few)]
     settings = {"SVM": GRID, "linear model": PENALTIES, "tuning": "five folds inside the training side"}
-    about = {"draws": seeds, "minutes": minutes, "progress": progress, "with_audio": False, "settings": settings}
-    return joined([contest(QUESTION, corpus, {name: its}, **about, **limits) for name, its, limits in plan])
+    about = {"fixed": FIXED, "draws": seeds, "minutes": minutes, "progress": progress, "with_audio": False, "settings": settings}
+    return joined([contest(QUESTION, corpus, {name: its}, **about | limits) for name, its, limits in plan])

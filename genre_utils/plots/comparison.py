@@ -36,9 +36,9 @@ def _forest(rows: Sequence[Row], inches_a_row: float, scale: float = 1) -> tuple
 
 
 def accuracy_intervals(
-    rows: Sequence[Row], repeats: Mapping[str, Sequence[float]] | None = None
+    rows: Sequence[Row], repeats: Mapping[str, Sequence[float]] | None = None, genres: int = 10
 ) -> tuple[Figure, Axes]:
-    """A forest plot: one line a result, its accuracy and 95 % interval, and chance among ten genres.
+    """A forest plot: one line a result, its accuracy and 95 % interval, and chance among so many `genres`.
 
     `repeats` maps the text of a row to accuracies of single seeds or splits, drawn as dots below the line.
     """
@@ -54,8 +54,8 @@ def accuracy_intervals(
             ax.scatter(values, y + np.resize((0.18, 0.27, 0.36), len(values)), s=14, color=colour(approach), alpha=0.7)
             told[-1] += f" ({len(values)} from {100 * min(values):.0f} to {100 * max(values):.0f} %)"
     percent_axis(ax, "x")
-    ax.axvline(0.1, color=GREY, linestyle=":")
-    ax.annotate("chance", (0.1, -0.75), xytext=(4, 0), textcoords="offset points", va="top", fontsize=9)
+    ax.axvline(1 / genres, color=GREY, linestyle=":")
+    ax.annotate("chance", (1 / genres, -0.75), xytext=(4, 0), textcoords="offset points", va="top", fontsize=9)
     ax.set_xlabel("accuracy, with 95 % interval" + ("; a dot for each repeat" if repeats else ""))
     return described(fig, ax, f"Accuracy with 95 % intervals: {'; '.join(told)}.")
 
