@@ -95,7 +95,7 @@ def _corpus(name: str, root: Path, files: Mapping[str, Path], ids, excluded: dic
         raise CorpusError(
             f"{len(bad)} of the {len(ids)} clips of {name} in {root} are none:\n"
             f"{told({path: disguise(path) or 'too small' for path in bad})}\n"
-            f"Copy them there again, or get another copy: python -m genre_utils fetch {name}"
+            f"Copy them there again, or get another copy: python -m genre_utils fetch {name.removesuffix('-part')}"
         )
     clips = tuple(Clip(clip, files[clip], clip.split(".", 1)[0], faults.artists.get(clip)) for clip in ids)
     return Corpus(name, root, clips, CLIP_S, excluded=excluded, faults=faults.among([*ids, *DAMAGED]), **more)
@@ -119,7 +119,8 @@ def gtzan_mini(*, progress: bool = True) -> Corpus:
             "the ten genres, or unset it to have the clips fetched."
         )
     root = root or fetch_gtzan_mini(progress=progress)
-    if absent := [clip for clip in mini_listing() if clip not in (files := clip_files(root))]:
+    files = clip_files(root)
+    if absent := [clip for clip in mini_listing() if clip not in files]:
         raise CorpusError(
             f"{root} lacks {len(absent)} of the {len(mini_listing())} clips of gtzan-mini, {absent[0]} for one: they are called "
             "<genre>/<genre>.NNNNN.wav. Copy them there again, or get another copy: python -m genre_utils fetch gtzan-mini"

@@ -123,7 +123,8 @@ def at_once() -> int:
 
 def prepare(run: Identity, chapters: Iterable[Chapter], progress: bool = True) -> None:
     """Render or find the clips, and compute on all cores what `chapters` would compute of each of them one after another:
-    mel-spectrograms, statistics, resampled waves and what MusiCNN hears. A chapter that is run by itself does the same when it needs it."""
+    mel-spectrograms, statistics, resampled waves and what MusiCNN hears. A chapter that is run by itself does the same when it
+    needs it."""
     from joblib.externals.loky import get_reusable_executor
 
     from genre_utils import features
