@@ -21,6 +21,8 @@ def project_root() -> Path | None:
     return None
 
 
+#: What the weights of a model are called in its folder.
+WEIGHTS = "model.safetensors"
 #: Environment variables that name folders.
 PLACES = ("GENRE_UTILS_HOME", "GENRE_UTILS_RUNS", "GTZAN_DIR", "GTZAN_MINI_DIR")
 

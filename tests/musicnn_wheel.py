@@ -21,8 +21,7 @@ import torch
 from safetensors.torch import save
 
 from genre_utils.models.musicnn import MusiCNN
-from genre_utils.models.wav2vec import WEIGHTS
-from genre_utils.paths import package_data, write_whole
+from genre_utils.paths import WEIGHTS, package_data, write_whole
 
 FOLDER = Path(__file__).resolve().parents[1] / "build" / "musicnn"
 SHA256 = {

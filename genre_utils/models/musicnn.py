@@ -17,8 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from genre_utils.errors import CheckpointError
-from genre_utils.models.wav2vec import WEIGHTS
-from genre_utils.paths import package_data
+from genre_utils.paths import WEIGHTS, package_data
 
 RATE_HZ, N_FFT, HOP, BANDS = 16_000, 512, 256, 96
 #: Frames of a window: 3 s.
@@ -93,7 +92,7 @@ def hear(wave: np.ndarray, hop: int = FRAMES) -> dict[str, np.ndarray]:
         mel = np.pad(mel, ((0, FRAMES - len(mel)), (0, 0)), mode="wrap")
     windows = torch.from_numpy(mel).unfold(0, FRAMES, hop).transpose(1, 2)
     with torch.inference_mode():
-        found = [load_musicnn()(some) for some in windows.split(8)]
+        found = [load_musicnn()(some) for some in windows.split(2)]
     return {name: torch.cat([one[name] for one in found]).numpy() for name in LAYERS}
 
 

@@ -12,8 +12,8 @@ from torch import nn
 
 from genre_utils.errors import CheckpointError
 from genre_utils.models.cnn import GenreCNN
-from genre_utils.models.wav2vec import WEIGHTS, GenreWav2Vec, HeadClassifier, write_weights
-from genre_utils.paths import write_whole
+from genre_utils.models.wav2vec import GenreWav2Vec, HeadClassifier, write_weights
+from genre_utils.paths import WEIGHTS, write_whole
 
 CONFIG = "config.json"
 ARCHITECTURES = {cls.__name__: cls for cls in (GenreCNN, HeadClassifier, GenreWav2Vec)}

@@ -14,9 +14,8 @@ from transformers import AutoConfig, AutoModel, PreTrainedModel, Wav2Vec2Config
 from genre_utils.errors import GenreError
 from genre_utils.identity import backbone_label
 from genre_utils.models import sources
-from genre_utils.paths import package_data, write_whole
+from genre_utils.paths import WEIGHTS, package_data, write_whole
 
-WEIGHTS = "model.safetensors"
 HEADS = ("linear", "mlp", "weighted", "study")
 POOLINGS = ("mean", "mean+std")
 

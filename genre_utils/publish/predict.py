@@ -27,9 +27,7 @@ from genre_utils.features import (
 )
 from genre_utils.identity import CONCERNS, Identity
 from genre_utils.models import musicnn
-from genre_utils.models.saved import load_model
 from genre_utils.models.svm import load_svm
-from genre_utils.models.wav2vec import load_backbone
 from genre_utils.paths import package_data
 from genre_utils.profiles import Profile
 from genre_utils.records import RECORD, RunCard
@@ -47,6 +45,10 @@ EXCERPTS = 12
 
 def _predictor(approach: str, folder: Path, profile: Profile) -> Predictor:
     """The network that a run has left in `folder`."""
+    # Here, not above: 170 MB and some seconds that MusiCNN and the SVM do not need.
+    from genre_utils.models.saved import load_model
+    from genre_utils.models.wav2vec import load_backbone
+
     model = load_model(folder)
     if approach == "cnn":
         settings = MelSettings(rate_hz=profile.mel_rate_hz)
