@@ -12,6 +12,8 @@ import pytest
 from bs4 import BeautifulSoup
 from built_book import ROOT, build, repository_url, require_chapters, toc_pages
 
+from genre_utils.publish.pages import TITLE
+
 PAGES = toc_pages(ROOT)
 CHAPTERS = [name for name in PAGES if name.startswith("chapters/")]
 each_page = pytest.mark.parametrize("name", PAGES)
@@ -57,7 +59,17 @@ def test_every_stored_text_output_reached_the_page(html, name):
         for output in cell.outputs:
             if output.output_type == "stream" and output.name == "stdout":
                 for line in filter(None, map(str.strip, output.text.splitlines())):
-                    assert re.sub(r"\s+", " ", line) in text
+                    assert re.sub(r"\s+", " ", line.removeprefix("PASS: ")) in text
+
+
+@each_chapter
+def test_a_bar_says_what_it_hides(html, name):
+    bars = {" ".join(bar.get_text().split()) for bar in article(html, name).select("details.hide > summary .collapsed")}
+    for cell in nbformat.read(ROOT / f"{name}.ipynb", as_version=4).cells:
+        if {"hide-input", "hide-cell"} & set(cell.metadata.get("tags", [])) and "parameters" not in cell.metadata.tags:
+            assert cell.source.partition("\n")[0].removeprefix(TITLE) in bars
+    assert article(html, name).select("details.checked")
+    assert not article(html, name).select("summary[aria-label]"), "its text is its name"
 
 
 @each_page
@@ -122,7 +134,15 @@ def test_nothing_is_loaded_from_another_host(html, name):
 
 @each_page
 def test_a_page_is_not_too_heavy(html, name):
-    assert (html / f"{name}.html").stat().st_size <= 2_500_000
+    page = html / f"{name}.html"
+    loaded = [tag.get("src") or tag.get("href") for tag in soup(page).select("script[src], link[rel=stylesheet], link[rel=preload]")]
+    files = {(page.parent / unquote(urldefrag(urlparse(where).path).url)).resolve() for where in loaded}
+    assert page.stat().st_size + sum(file.stat().st_size for file in files) <= 2_000_000
+
+
+def test_formulas_are_drawn_without_a_script(html):
+    assert sum(len(article(html, name).find_all("math")) for name in CHAPTERS) >= 5
+    assert not [name for name in PAGES if article(html, name).select(".math")]
 
 
 @each_chapter

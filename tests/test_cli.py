@@ -359,6 +359,17 @@ def test_staging_prefers_executed_chapters_and_hides_the_repeated_parameters(che
     assert str(checkout) not in nbformat.writes(nb)
 
 
+def test_a_page_quotes_what_a_cell_has_put_out_and_misses_no_cell(checkout, tmp_path):
+    page = checkout / "book" / "intro.md"
+    cell = nbformat.read(checkout / "chapters" / f"{NAMES[0]}.ipynb", as_version=4).cells[3]
+    told = {"text/markdown": "**75**", "text/plain": "75"}
+    quoting = {"cells": [{"id": cell.id, "outputs": [{"data": told}]}]}
+    assert pages.quoted({NAMES[0]: nbformat.from_dict(quoting)}, NAMES[0], cell.id) == "**75**"
+    page.write_text(f"# Title\n\n<!-- output: {NAMES[0]} no-such-cell -->\n", encoding="utf-8")
+    with pytest.raises(WorkFailed, match="no-such-cell"):
+        pages.stage(checkout, tmp_path / "staged", None)
+
+
 def test_parameters_other_than_the_defaults_stay_visible(checkout, tmp_path):
     run = identity(seed=3, split="random", protocol="rate")
     book.run_chapters(run, book.all_chapters()[:1])
@@ -370,12 +381,6 @@ def test_parameters_other_than_the_defaults_stay_visible(checkout, tmp_path):
     assert title == f"# Chapter {NAMES[0]}"
     parts = told.removeprefix("> This page was run with: ").removesuffix(".").split(", ")
     assert sorted(parts) == ["genres **all ten**", "profile **mini**", "seed **3**", "split **random**"], "what concerns the chapter"
-
-
-def test_large_scripts_are_not_loaded_by_every_page(checkout, tmp_path):
-    pages.stage(checkout, tmp_path / "staged", None)
-    assert not list((tmp_path / "staged" / "_static").rglob("*.js"))
-    assert list((tmp_path / "staged" / "_extra" / "_static").rglob("*.js"))
 
 
 def test_timing_page_tells_times_machine_and_slowest_section(checkout):

@@ -29,17 +29,11 @@ except ModuleNotFoundError:  # Python 3.10
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "chapters").glob("*.ipynb"))
-TAGS = {
-    "bootstrap",
-    "parameters",
-    "hide-cell",
-    "hide-input",
-    "hide-output",
-    "remove-cell",
-    "remove-input",
-    "remove-output",
-    "nbval-ignore-output",
-}
+#: What a page shows of a cell of code; without one of these it is open.
+ROLES = {"hide-input", "remove-input", "remove-cell", "check", "hide-cell"}
+TAGS = ROLES | {"parameters", "nbval-ignore-output"}
+#: Of an open cell.
+MOST_LINES, MOST_COLUMNS, MOST_OPEN = 12, 72, 12
 #: Endings of files that may carry the address.
 TEXT = {".md", ".yml", ".yaml", ".toml", ".cff", ".ipynb", ".py", ".sh", ""}
 #: Folders of one machine, as opposed to those a reader is told to choose.
@@ -279,6 +273,32 @@ def test_cells_are_short_and_the_file_is_small(path):
 def test_tags_are_known_ones(path):
     used = {tag for cell in read(path).cells for tag in cell.metadata.get("tags", [])}
     assert used <= TAGS
+
+
+@each_notebook
+def test_a_reader_sees_few_short_cells_of_code(path):
+    tags = {cell.id: set(cell.metadata.get("tags", [])) for cell in code_cells(path)}
+    assert all(len(found & ROLES) <= 1 for found in tags.values()), "one role a cell"
+    seen = [cell for cell in code_cells(path) if not tags[cell.id] & ROLES]
+    assert len(seen) <= MOST_OPEN
+    for cell in seen:
+        lines = cell.source.splitlines()
+        assert len(lines) <= MOST_LINES and max(map(len, lines)) <= MOST_COLUMNS, cell.source
+        assert not re.search(r"\bassert\b|PASS|RunCard|Markdown\(|# fmt", cell.source), f"not for the page:\n{cell.source}"
+        assert "cellView" not in cell.metadata and "jupyter" not in cell.metadata
+
+
+@each_notebook
+def test_a_folded_cell_says_what_is_in_it_and_is_collapsed_everywhere(path):
+    first, *others = code_cells(path)
+    for cell in others:
+        tags = set(cell.metadata.get("tags", []))
+        if tags & ROLES and "parameters" not in tags:
+            assert re.match(r"# @title \S.{2,59}(\n|$)", cell.source), cell.source
+            assert cell.metadata.get("cellView") == "form" and cell.metadata.jupyter.source_hidden, cell.source
+        assert ("PASS: " in cell.source and "assert" in cell.source) or "check" not in tags, cell.source
+        assert "PASS" not in cell.source or tags & {"check", "hide-cell"}, cell.source
+    assert "remove-input" in first.metadata.tags
 
 
 @each_notebook

@@ -194,8 +194,9 @@ def test_what_has_no_backbone_is_the_same_under_every_backbone_and_protocol(appr
 
 
 def test_the_title_says_which_protocol_it_was():
-    assert make_card("full").title == records.TITLES["full"]
-    assert make_card("full", protocol="rate").title == records.TITLES["full"] + " (protocol rate)"
+    assert make_card("cnn").title == records.TITLES["cnn"]
+    assert make_card("full", protocol="rate").title == f"our small {records.TITLES['full']} (protocol rate)"
+    assert make_card("full", backbone="facebook/wav2vec2-base").title == records.TITLES["full"]
 
 
 # --- several records --------------------------------------------------------------------------------------

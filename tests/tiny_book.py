@@ -8,6 +8,8 @@ from pathlib import Path
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from genre_utils.publish.pages import QUOTED
+
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = (
     "01_dataset",
@@ -62,6 +64,8 @@ def write_chapter(root: Path, name: str, *code: str, **more) -> Path:
 def make_checkout(root: Path) -> Path:
     """Copy the pages and the configuration of the book to `root`, with tiny chapters beside them."""
     shutil.copytree(ROOT / "book", root / "book")
+    for page in (root / "book").glob("*.md"):  # its chapters have no cells that a page could quote
+        page.write_text(QUOTED.sub("", page.read_text(encoding="utf-8")), encoding="utf-8")
     for name in ("_config.yml", "_toc.yml"):
         shutil.copy2(ROOT / name, root / name)
     (root / "chapters").mkdir()

@@ -6,12 +6,14 @@ Nothing here writes into the source tree: ``build/book-src/<run>/`` holds what J
 
 from __future__ import annotations
 
+import html
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import latex2mathml.converter
 import nbformat
 
 from genre_utils.errors import WorkFailed
@@ -20,18 +22,23 @@ from genre_utils.paths import home, recorded_dir
 from genre_utils.publish.results import markdown_table
 from genre_utils.publish.run import RUN_KEY, all_chapters, book_root, chapters_dir, sections
 
+#: How a folded cell begins, so that Colab shows what is in it; and what the bar over the parameters says.
+TITLE, PARAMETERS = "# @title ", "The parameters of this run"
+#: What Sphinx leaves for MathJax; the scripts of MathJax and of the icons.
+FORMULA = r'<(span|div) class="math notranslate nohighlight"[^>]*>\s*\\(?P<mark>[(\[])(?P<tex>.*?)\\[)\]]\s*</\1>'
+SCRIPTS = r'<script [^>]*src="[^"]*(?:mathjax|fontawesome)[^"]*"[^>]*></script>'
+#: Where a page shows what a cell of a chapter has put out.
+QUOTED = re.compile(r"<!-- output: (\S+) (\S+) -->")
+
 
 def stage(source: Path, target: Path, executed: Path | None) -> list[str]:
     """Lay out in `target` what Jupyter Book builds: chapters from `executed` where that folder has them, else from the
     source tree; returns the latter, which are shown with their committed outputs."""
     if target.exists():
         shutil.rmtree(target)
-    keep_out = shutil.ignore_patterns("_static", "vendor", ".ipynb_checkpoints")
+    keep_out = shutil.ignore_patterns("_static", ".ipynb_checkpoints")
     shutil.copytree(source / "book", target / "book", ignore=keep_out)
     shutil.copytree(source / "book" / "_static", target / "_static")
-    # Jupyter Book loads every script below _static on every page. What only some pages need arrives in the site's
-    # _static through html_extra_path instead.
-    shutil.copytree(source / "book" / "vendor", target / "_extra" / "_static")
     for name in ("_config.yml", "_toc.yml"):
         shutil.copy2(source / name, target / name)
 
@@ -40,14 +47,58 @@ def stage(source: Path, target: Path, executed: Path | None) -> list[str]:
     paths = {chapter.name: ran.get(chapter.name, chapter.path) for chapter in all_chapters(source)}
     notebooks = {name: nbformat.read(path, as_version=4) for name, path in paths.items()}
     (target / "book" / "timing.md").write_text(timing_page(notebooks), encoding="utf-8")
+    for page in (target / "book").glob("*.md"):
+        page.write_text(QUOTED.sub(lambda found: quoted(notebooks, *found.groups()), page.read_text("utf-8")), encoding="utf-8")
     for name, nb in notebooks.items():
         nbformat.write(_for_the_page(nb), target / "chapters" / f"{name}.ipynb")
     return [name for name in paths if name not in ran]
 
 
+def quoted(notebooks: dict, chapter: str, cell_id: str) -> str:
+    """What the cell `cell_id` of a chapter has put out, as Markdown; a WorkFailed if there is no such cell."""
+    found = [cell for cell in notebooks[chapter].cells if cell.id == cell_id] if chapter in notebooks else []
+    if not found:
+        raise WorkFailed(f"a page shows what the cell {cell_id} of {chapter} puts out, and there is no such cell")
+    data = [output.get("data", {}) for output in found[0].outputs]
+    return "\n\n".join(told.get("text/markdown", told.get("text/html", "")) for told in data)
+
+
+def _folded(nb) -> list:
+    """The cells as a page shows them: the title of a folded cell is the text of its bar, and what the checks of a section
+    have printed is gathered in one line at the section's end, which unfolds."""
+    cells, checked = [], []
+
+    def gather() -> None:
+        if checked:
+            found = "".join(f"<li>{html.escape(told)}</li>" for told in checked)
+            line = f'<details class="checked"><summary>Checked by the notebook: {len(checked)}</summary><ul>{found}</ul></details>'
+            cells.append(nbformat.v4.new_markdown_cell(line, id=f"checked-{len(cells)}"))
+            checked.clear()
+
+    stands = sections(nb.cells)
+    for number, cell in enumerate(nb.cells):
+        tags = cell.metadata.get("tags", [])
+        if number and stands[number] != stands[number - 1]:
+            gather()
+        if "check" in tags:
+            printed = "".join(output.get("text", "") for output in cell.outputs if output.get("name") == "stdout")
+            checked += [line.removeprefix("PASS: ") for line in printed.splitlines() if line.strip()]
+            continue
+        if cell.cell_type == "code":
+            title, _, rest = cell.source.partition("\n")
+            if title.startswith(TITLE):
+                cell.source, prompt = rest, title.removeprefix(TITLE)
+                cell.metadata["mystnb"] = {"code_prompt_show": prompt, "code_prompt_hide": prompt}
+            elif "parameters" in tags:
+                cell.metadata["mystnb"] = {"code_prompt_show": PARAMETERS, "code_prompt_hide": PARAMETERS}
+        cells.append(cell)
+    gather()
+    return cells
+
+
 def _for_the_page(nb):
-    """Take out what belongs to one machine, hide the injected cell where it repeats the defaults, and name the run at the
-    head of a page that was run with others."""
+    """Take out what belongs to one machine, fold, hide the injected cell where it repeats the defaults, and name the run at
+    the head of a page that was run with others."""
     run = nb.metadata.pop(RUN_KEY, {})
     nb.metadata.pop("papermill", None)
     for cell in nb.cells:
@@ -60,7 +111,20 @@ def _for_the_page(nb):
         first = next(cell for cell in nb.cells if cell.cell_type == "markdown")
         title, _, rest = first.source.partition("\n")
         first.source = f"{title}\n\n> This page was run with: {told}.\n{rest}"
+    nb.cells = _folded(nb)
     return nb
+
+
+def lightened(page: str) -> str:
+    """A page without two scripts of megabytes: formulas become MathML, which browsers draw themselves, and for icons the
+    style sheet that is there anyhow is enough."""
+
+    def formula(found: re.Match) -> str:
+        kind = "block" if found["mark"] == "[" else "inline"
+        return latex2mathml.converter.convert(html.unescape(found["tex"]), display=kind)
+
+    page = page.replace(' aria-label="Toggle hidden content"', "")  # the bar's own text says what it opens
+    return re.sub(SCRIPTS, "", re.sub(FORMULA, formula, page, flags=re.DOTALL))
 
 
 def _clock(seconds: float) -> str:
@@ -124,14 +188,16 @@ def build_book(
     log = work.with_name(work.name + ".log")
     said = re.sub(r"\x1b\[[\d;]*m", "", done.stderr + done.stdout)
     log.write_text(said, encoding="utf-8")
-    html = result / "_build" / "html"
+    pages = result / "_build" / "html"
     if done.returncode != 0:
         lines = said.splitlines()
         causes = [line for line in lines if re.search("WARNING|ERROR", line)] or lines[-15:]
         raise WorkFailed("\n".join(["Jupyter Book did not accept the sources:", *causes, f"Full log: {log}"]))
+    for page in pages.rglob("*.html"):
+        page.write_text(lightened(page.read_text(encoding="utf-8")), encoding="utf-8")
     if out.exists():  # the former pages stay until the new ones are complete
         shutil.rmtree(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    shutil.move(html, out)
+    shutil.move(pages, out)
     shutil.rmtree(result, ignore_errors=True)
     return out / "index.html", stored

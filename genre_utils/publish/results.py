@@ -32,7 +32,7 @@ def results_markdown(folder: Path) -> str:
     if not cards:
         return "No run is recorded yet."
     rows = [
-        (TITLES[name], len(found.runs[name]), _percent(found.accuracy(name)), _percent(found.macro_f1(name)), found.n)
+        (found.runs[name][0].title, len(found.runs[name]), _percent(found.accuracy(name)), _percent(found.macro_f1(name)), found.n)
         for found in comparisons(cards)
         for name in TITLES
         if name in found.runs

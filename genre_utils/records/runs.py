@@ -126,7 +126,9 @@ class RunCard(Record):
 
     @property
     def title(self) -> str:
-        return TITLES[self.approach] + ("" if self.protocol == "corrected" else f" (protocol {self.protocol})")
+        """What the approach is called; the book's own backbone is called what it is."""
+        small = "our small " if self.backbone and self.backbone["name"] == "shipped" else ""
+        return small + TITLES[self.approach] + ("" if self.protocol == "corrected" else f" (protocol {self.protocol})")
 
     @property
     def ids(self) -> tuple[str, ...]:
