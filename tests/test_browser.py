@@ -6,13 +6,16 @@ import functools
 import http.server
 import math
 import threading
+from pathlib import Path
 
+import axe_core_python
 import pytest
 from built_book import ROOT, build, require_chapters, toc_pages
 from chromium import needs_chromium, start_chromium
 
 PAGES = toc_pages()
 CHAPTERS = [name for name in PAGES if name.startswith("chapters/")]
+AXE = Path(axe_core_python.__file__).with_name("axe.min.js")
 pytestmark = needs_chromium
 
 _LOAD_PLAYERS = """
@@ -98,19 +101,24 @@ def test_images_are_drawn(site, browser, name):
     assert not empty
 
 
-def test_mathematics_is_typeset_without_a_network(site, browser):
-    from selenium.webdriver.support.ui import WebDriverWait
+@pytest.mark.parametrize(("theme", "width"), [("light", 360), ("dark", 1280)])
+@pytest.mark.parametrize("name", PAGES)
+def test_nothing_serious_keeps_anybody_out(site, browser, name, theme, width):
+    """axe: names of buttons, contrast, roles, what the keyboard can reach."""
+    show(browser, site, name, width, 900)
+    browser.execute_script("localStorage.mode = localStorage.theme = arguments[0]", theme)
+    browser.refresh()  # a change while the page is shown fades in, and axe would measure colours on their way
+    browser.execute_script(AXE.read_text(encoding="utf-8"))
+    found = browser.execute_async_script("axe.run({resultTypes: ['violations']}).then(r => arguments[0](r.violations))")
+    serious = {(one["id"], node["html"][:100]) for one in found if one["impact"] in ("critical", "serious") for node in one["nodes"]}
+    assert not serious
 
-    page = next(
-        (n for n in CHAPTERS if "math notranslate" in (build() / f"{n}.html").read_text("utf-8")), None
-    )
-    if page is None:
-        pytest.skip("no chapter holds a formula")
+
+def test_the_browser_draws_the_formulas(site, browser):
+    page = next(name for name in CHAPTERS if "<math" in (build() / f"{name}.html").read_text("utf-8"))
     show(browser, site, page, 1200, 1600)
-    wait = WebDriverWait(browser, 20)
-    assert wait.until(
-        lambda d: d.execute_script("return document.querySelectorAll('mjx-container svg').length")
-    )
+    wide = browser.execute_script("return [...document.querySelectorAll('math')].map(m => m.getBoundingClientRect().width)")
+    assert wide and min(wide) > 3
 
 
 def test_search_finds_a_chapter(site, browser):

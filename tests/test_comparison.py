@@ -185,11 +185,9 @@ def test_recorded_cards_fill_in_and_the_sentence_says_so(recorded):
     found = of_run(identity())
     assert found.runs["cnn"] == [fresh], "what ran here wins"
     assert cards_of(found) == {"cnn": [0], "full": [0, 1]}
-    day = fresh.created[:10]
-    assert found.source(0) == (
-        f"{TITLES['cnn']}: from this run ({day}); {TITLES['full']}: recorded earlier, with the book ({day})"
-    )
-    assert found.source(1) == f"{TITLES['full']}: recorded earlier, with the book ({day})"
+    day, full = fresh.created[:10], make_card("full").title
+    assert found.source(0) == f"{TITLES['cnn']}: from this run ({day}); {full}: recorded earlier, with the book ({day})"
+    assert found.source(1) == f"{full}: recorded earlier, with the book ({day})"
     assert found.source(7) == ""
 
 

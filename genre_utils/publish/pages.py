@@ -117,13 +117,16 @@ def _for_the_page(nb):
 
 def lightened(page: str) -> str:
     """A page without two scripts of megabytes: formulas become MathML, which browsers draw themselves, and for icons the
-    style sheet that is there anyhow is enough."""
+    style sheet that is there anyhow is enough. What keeps people out who need more than eyes and a mouse is mended."""
 
     def formula(found: re.Match) -> str:
         kind = "block" if found["mark"] == "[" else "inline"
         return latex2mathml.converter.convert(html.unescape(found["tex"]), display=kind)
 
-    page = page.replace(' aria-label="Toggle hidden content"', "")  # the bar's own text says what it opens
+    # For those who listen to a page or use no mouse: the bar's own text says what it opens, works are no list of list items,
+    # and a table that scrolls can be reached.
+    page = page.replace(' aria-label="Toggle hidden content"', "").replace(' role="list" class="citation-list"', ' class="citation-list"')
+    page = page.replace("<table ", '<table tabindex="0" ').replace("<table>", '<table tabindex="0">')
     return re.sub(SCRIPTS, "", re.sub(FORMULA, formula, page, flags=re.DOTALL))
 
 
