@@ -100,11 +100,11 @@ def test_conda_environment_installs_the_lock_and_this_package():
 
 
 def project_files() -> list[Path]:
-    """The text files that git tracks or would track, without vendored ones."""
+    """The text files that git tracks or would track."""
     command = ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     names = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\0")
     files = [ROOT / name for name in names if name]
-    return [f for f in files if f.suffix in TEXT and f.is_file() and "vendor" not in f.parts]
+    return [f for f in files if f.suffix in TEXT and f.is_file()]
 
 
 # --- One address ----------------------------------------------------------------------------------------

@@ -92,7 +92,7 @@ def hear(wave: np.ndarray, hop: int = FRAMES) -> dict[str, np.ndarray]:
         mel = np.pad(mel, ((0, FRAMES - len(mel)), (0, 0)), mode="wrap")
     windows = torch.from_numpy(mel).unfold(0, FRAMES, hop).transpose(1, 2)
     with torch.inference_mode():
-        found = [load_musicnn()(some) for some in windows.split(2)]
+        found = [load_musicnn()(some) for some in windows.split(2)]  # eight at a time take more memory, and longer
     return {name: torch.cat([one[name] for one in found]).numpy() for name in LAYERS}
 
 

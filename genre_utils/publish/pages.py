@@ -22,8 +22,8 @@ from genre_utils.paths import home, recorded_dir
 from genre_utils.publish.results import markdown_table
 from genre_utils.publish.run import RUN_KEY, all_chapters, book_root, chapters_dir, sections
 
-#: How a folded cell begins, so that Colab shows what is in it; and what the bar over the parameters says.
-TITLE, PARAMETERS = "# @title ", "The parameters of this run"
+#: How a folded cell begins, so that Colab shows what is in it.
+TITLE = "# @title "
 #: What Sphinx leaves for MathJax; the scripts of MathJax and of the icons.
 FORMULA = r'<(span|div) class="math notranslate nohighlight"[^>]*>\s*\\(?P<mark>[(\[])(?P<tex>.*?)\\[)\]]\s*</\1>'
 SCRIPTS = r'<script [^>]*src="[^"]*(?:mathjax|fontawesome)[^"]*"[^>]*></script>'
@@ -89,8 +89,6 @@ def _folded(nb) -> list:
             if title.startswith(TITLE):
                 cell.source, prompt = rest, title.removeprefix(TITLE)
                 cell.metadata["mystnb"] = {"code_prompt_show": prompt, "code_prompt_hide": prompt}
-            elif "parameters" in tags:
-                cell.metadata["mystnb"] = {"code_prompt_show": PARAMETERS, "code_prompt_hide": PARAMETERS}
         cells.append(cell)
     gather()
     return cells
@@ -126,7 +124,7 @@ def lightened(page: str) -> str:
     # For those who listen to a page or use no mouse: the bar's own text says what it opens, works are no list of list items,
     # and a table that scrolls can be reached.
     page = page.replace(' aria-label="Toggle hidden content"', "").replace(' role="list" class="citation-list"', ' class="citation-list"')
-    page = page.replace("<table ", '<table tabindex="0" ').replace("<table>", '<table tabindex="0">')
+    page = re.sub(r"<table\b", '<table tabindex="0"', page)
     return re.sub(SCRIPTS, "", re.sub(FORMULA, formula, page, flags=re.DOTALL))
 
 
