@@ -23,7 +23,7 @@ PY    := $(BIN)/python
 STAMP := $(VENV)/.stamp
 SNAKEMAKE := build/snakemake/bin/snakemake
 
-.PHONY: help book matrix test lab setup lock refresh results clean
+.PHONY: help book pdf release matrix test lab setup lock refresh results clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -61,6 +61,16 @@ RUN = --profile "$(PROFILE)" --seed "$(SEED)" --split "$(SPLIT)" --backbone "$(B
 book: $(STAMP)  ## run the chapters and build the pages (build/html/RUN/index.html)
 	@$(PY) -m genre_utils run $(RUN) --seeds "$(SEEDS)" --chapters "$(CHAPTERS)"
 	@$(PY) -m genre_utils build $(RUN)
+
+pdf: $(STAMP)  ## build the pages of the last make book again with a PDF of the whole book (needs Chromium)
+	@$(PY) -m genre_utils build $(RUN) --pdf
+
+release: book pdf  ## all that a release holds, in build/release: wheel, notebooks, PDF, pages
+	@rm -rf build/release && mkdir -p build/release
+	@$(PY) -m uv build --quiet --wheel --out-dir build/release
+	@site=$$($(PY) -c 'from genre_utils.identity import identity; from genre_utils.paths import home; print(home() / "build" / "html" / identity("$(PROFILE)", "$(SEED)").name())'); \
+	  cp "$$site"/_downloads/{notebooks.zip,book.pdf} build/release/; tar -czf build/release/pages.tar.gz -C "$$site" .
+	@ls -lh build/release
 
 $(SNAKEMAKE):
 	@echo "Installing Snakemake into build/snakemake (once; it needs Python 3.11 or later)"

@@ -58,5 +58,5 @@ def begin(profile: str, seed: object, **options: str) -> Identity:
     print(", ".join(f"{part} {value}" for part, value in run.about.items() if part in ("profile", "seed", *options)))
     print(f"The corpus: {run.profile.about}.")
     if run.profile.corpus == "synthetic":
-        print("Every number below is about this synthetic corpus, not about GTZAN.")
+        print("Numbers below are about this synthetic corpus, unless they are marked as GTZAN's.")
     return run

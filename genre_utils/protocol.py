@@ -16,7 +16,7 @@ CORRECTED, ORIGINAL = "corrected", "original"
 
 #: Name of a choice -> what it means, and what it changes in a profile.
 CHOICES: dict[str, tuple[str, dict[str, Any]]] = {
-    "rate": ("22,050 samples a second, told that they are 16,000", {"resampled": False}),
+    "rate": ("22,050 samples a second go to a network that takes them for 16,000", {"resampled": False}),
     "head": ("the study's head (linear, mean over time, GELU, linear) on the last layer", {"head": "study"}),
     "cold-head": ("full fine-tuning starts with an untrained head", {"warm_head": False}),
     "schedule": (

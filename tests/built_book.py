@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from chromium import CHROMIUM
 from filelock import FileLock
 from sphinx_external_toc.parsing import parse_toc_yaml
 
@@ -33,7 +34,7 @@ def build() -> Path:
     work = Path(os.environ["BUILT_BOOK"])
     with FileLock(f"{work}.lock"):
         if not (work / "html").is_dir():
-            build_book(identity(), committed=True, out=work / "html", work=work / "src")
+            build_book(identity(), committed=True, paper=bool(CHROMIUM), out=work / "html", work=work / "src")
     return work / "html"
 
 

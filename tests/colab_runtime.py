@@ -39,7 +39,7 @@ SHORT_CLIPS = """
 from dataclasses import replace
 from genre_utils.plots import display
 from genre_utils.profiles import PROFILES
-display.picture = lambda fig, dpi=0: (b"", "image/png")
+display.drawing = lambda fig, alt: "<svg></svg>"
 PROFILES["mini"] = replace(PROFILES["mini"], clip_s=1.5)
 """
 #: What Colab's kernel has imported before a notebook's first cell.

@@ -20,7 +20,7 @@ def test_a_chapter_begins_by_saying_what_it_runs(capsys):
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "profile mini, split random, backbone shipped, genres all ten, seed 3"
     assert said[1].startswith("The corpus: the synthetic corpus")
-    assert said[2] == "Every number below is about this synthetic corpus, not about GTZAN."
+    assert said[2] == "Numbers below are about this synthetic corpus, unless they are marked as GTZAN's."
 
 
 def test_a_chapter_names_the_options_that_it_knows_and_no_others(capsys):

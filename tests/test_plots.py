@@ -96,10 +96,13 @@ def test_figure_draws_small_readable_and_described(name, drawn):
     assert alt.endswith(".")
     assert 40 <= len(alt) <= 900, alt
     assert "nan" not in alt.lower().split()
-    content, kind = plot_display.picture(fig)
-    assert kind in ("image/png", "image/webp")
-    limit = 110_000 if name == "gallery" else 70_000  # ten spectrograms in one
-    assert len(content) < limit, "eight figures and the sound must fit into a notebook of 1 MB"
+    svg = BeautifulSoup(plots.figure_html(fig), "html.parser").svg
+    assert (svg["role"], svg["aria-label"]) == ("img", alt)
+    limit = 230_000 if name == "gallery" else 95_000  # ten spectrograms in one
+    assert len(str(svg)) < limit, "a dozen figures and the sound must fit into a notebook of 1 MB"
+    words = {text.get_text(strip=True) for text in svg.find_all("text")}
+    assert {label.get_text() for label in (fig.axes[0].xaxis.label, fig.axes[0].title)} <= words | {""}
+    assert "currentcolor" in str(svg).lower(), "its dark parts follow the page"
     page_scale = min(1, 6.5 / fig.get_figwidth())
     small = {
         text.get_text(): text.get_fontsize()
@@ -108,8 +111,9 @@ def test_figure_draws_small_readable_and_described(name, drawn):
     }
     assert not small, f"type below 9 points at 6.5 inches: {small}"
     width, height = fig.canvas.get_width_height()
-    pixels = np.asarray(Image.open(io.BytesIO(content)).convert("L"), dtype=float)
-    assert pixels.std() > 5, "an empty picture"
+    canvas = FigureCanvasAgg(fig)
+    canvas.draw()
+    assert np.asarray(canvas.buffer_rgba())[..., :3].std() > 5, "an empty picture"
     assert width > height * 0.8
 
 
@@ -206,15 +210,22 @@ def test_shown_figure_carries_its_alt_text_in_the_page(shown):
     plots.show(fig, caption="Figure & more")
     [bundle] = shown
     assert set(bundle) == {"text/html", "text/plain"}, "a PNG beside it would be stored twice"
-    image = BeautifulSoup(bundle["text/html"], "html.parser").img
-    assert image["alt"].startswith('Map a "quoted" <title>')
-    assert bundle["text/plain"] == f"Figure: {image['alt']}"
-    picture = Image.open(io.BytesIO(base64.b64decode(image["src"].split(",")[1])))
-    assert picture.format == "PNG"
-    assert picture.width == pytest.approx(6.5 * 130, abs=2)
-    assert int(image["width"]) == 650
-    assert "max-width:100%" in image["style"]
+    page = BeautifulSoup(bundle["text/html"], "html.parser")
+    assert page.svg["aria-label"].startswith('a "quoted" <title>')
+    assert bundle["text/plain"] == f"Figure: {page.svg['aria-label']}"
+    assert int(page.svg["width"]) == 650
+    assert "max-width:100%" in page.svg["style"]
+    assert page.figure["tabindex"] == "0", "it scrolls on a phone"
     assert "Figure &amp; more" in bundle["text/html"]
+
+
+def test_drawings_on_one_page_do_not_share_an_anchor():
+    drawn = [BeautifulSoup(plots.figure_html(FIGURES[name]()), "html.parser") for name in ("repeats", "leads", "map", "spectra")]
+    anchors = [tag["id"] for page in drawn for tag in page.find_all(id=True)]
+    assert anchors and len(set(anchors)) == len(anchors)
+    for page in drawn:
+        used = {tag["xlink:href"] for tag in page.find_all("use")} | set(re.findall(r"url\((#\w+)\)", str(page)))
+        assert used <= {f"#{tag['id']}" for tag in page.find_all(id=True)}
 
 
 def test_own_alt_text_wins_and_a_missing_one_is_refused(shown):
@@ -239,7 +250,7 @@ def test_shown_pyplot_figure_is_not_shown_a_second_time(shown):
 @given(st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=40))
 def test_any_alt_text_survives_html(text):
     fig = Figure(figsize=(0.3, 0.3))
-    assert BeautifulSoup(plots.image_html(fig, alt=text), "html.parser").img["alt"] == text
+    assert BeautifulSoup(plots.figure_html(fig, alt=text), "html.parser").svg["aria-label"] == text
 
 
 def test_player_is_labelled_short_and_never_starts_by_itself():
@@ -275,4 +286,4 @@ def test_player_refuses_what_is_not_one_wave(bad):
 def test_listening_and_looking_concern_the_same_seconds():
     page = BeautifulSoup(plots.listen_and_look(np.tile(WAVE, 2), RATE_HZ, "jazz.00007", max_s=2).data, "html.parser")
     assert page.audio["aria-label"] == "jazz.00007"
-    assert "2.0 seconds" in page.img["alt"]
+    assert "2.0 seconds" in page.svg["aria-label"]

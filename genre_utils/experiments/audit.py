@@ -68,7 +68,7 @@ class AuditReport:
             how = "identical files" if pair.identical else how
             rows.append(("replica", pair.first, pair.second, max(pair.match, pair.coherence), how))
         told = "labelled {0.genre}, sounds like {0.suggested}"
-        rows += [("mislabelled?", s.clip, s.suggested, s.doubt, told.format(s)) for s in self.suspects]
+        rows += [("doubtful label", s.clip, s.suggested, s.doubt, told.format(s)) for s in self.suspects]
         rows += [("unusable", clip, "", np.nan, why) for clip, why in self.unusable.items()]
         return pd.DataFrame(rows, columns=["kind", "clip", "other", "score", "detail"])
 

@@ -12,6 +12,6 @@ from genre_utils.plots.audio import (
 from genre_utils.plots.comparison import (
     accuracy_intervals, confusion, interval_curves, lead_intervals, learning_curves, per_genre_bars, share_curves,
 )  # fmt: skip
-from genre_utils.plots.display import image_html, listen_and_look, players, show
+from genre_utils.plots.display import figure_html, listen_and_look, players, show
 from genre_utils.plots.listening import guessing_round
 from genre_utils.plots.style import APPROACH_COLOURS, APPROACH_LABELS, GENRE_COLOURS, alt_text, set_style

@@ -22,7 +22,7 @@ from genre_utils.profiles import GENRES
 
 def draw_mel(ax: Axes, mel: np.ndarray, rate_hz: int, hop_length: int = 512, **options):
     """A mel-spectrogram (bands, frames) with seconds and hertz on its axes; returns the image."""
-    options = {"y_axis": "mel", "fmax": rate_hz / 2, "cmap": SEQUENTIAL} | options
+    options = {"y_axis": "mel", "fmax": rate_hz / 2, "cmap": SEQUENTIAL, "rasterized": True} | options
     image = librosa.display.specshow(mel, sr=rate_hz, hop_length=hop_length, x_axis="s", ax=ax, **options)
     ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     ax.set(xlabel="time (s)", ylabel="frequency (Hz)")
@@ -39,6 +39,8 @@ def waveform_and_mel(sounds: Mapping[str, np.ndarray], rate_hz: int) -> tuple[Fi
     fig, axes = new_figure(4.2, rows=2, columns=len(sounds), height_ratios=(1, 2), **shared)
     for (name, wave), (upper, lower) in zip(sounds.items(), axes.T, strict=True):
         librosa.display.waveshow(np.asarray(wave), sr=rate_hz, ax=upper, axis="s", color=BLUE)
+        for artist in (*upper.lines, *upper.collections):
+            artist.set_rasterized(True)
         upper.set(xlabel="", ylabel="amplitude", title=name)
         draw_mel(lower, _mel_db(wave, rate_hz), rate_hz)
         lower.set_xlim(0, len(wave) / rate_hz)
@@ -71,7 +73,7 @@ def mel_gallery(
     for ax in axes.flat[len(mels) :]:
         ax.set_visible(False)
     for ax, (name, mel) in zip(axes.flat, mels.items(), strict=False):
-        draw_mel(ax, mel, rate_hz, hop_length, shading="gouraud")  # smooth, so the file stays small
+        draw_mel(ax, mel, rate_hz, hop_length, shading="gouraud")  # smooth
         ax.set_title(name, fontsize=10, pad=2)
         ax.set(xlabel="", ylabel="")
         if rows > 2:
@@ -87,7 +89,7 @@ def spectra(waves: Mapping[str, tuple[np.ndarray, int]]) -> tuple[Figure, Axes]:
     """Average spectra of up to three waves on one hertz axis, name -> (wave, rate_hz); dotted: the lowest's end."""
     fig, ax = new_figure(3.0)
     for (name, (wave, rate_hz)), hue, dash in zip(waves.items(), (BLUE, RED, ORANGE), ("-", "--", ":"), strict=False):
-        hz, power = welch(wave, rate_hz, nperseg=min(4096, len(wave)))
+        hz, power = welch(wave, rate_hz, nperseg=min(2048, len(wave)))
         ax.plot(hz, 10 * np.log10(power + 1e-12), label=name, color=hue, linestyle=dash)
     lowest = min(waves, key=lambda name: waves[name][1])
     ends_hz = waves[lowest][1] / 2
@@ -107,7 +109,7 @@ def statistics_by_genre(values: np.ndarray, genres: Sequence[str], name: str, un
     fig, ax = new_figure(3.6)
     shared = {"x": values, "y": genres, "hue": genres, "order": present, "palette": GENRE_COLOURS, "legend": False}
     sns.violinplot(**shared, cut=0, inner=None, linewidth=0, alpha=0.35, density_norm="width", ax=ax)
-    sns.stripplot(**shared, size=2.5, jitter=0.2, ax=ax)
+    sns.stripplot(**shared, size=2.5, jitter=0.2, rasterized=True, ax=ax)
     ax.set(xlabel=f"{name} ({unit})", ylabel="")
     medians = {g: np.median(values[genres == g]) for g in present}
     least, most = min(medians, key=medians.get), max(medians, key=medians.get)
@@ -122,12 +124,12 @@ def feature_map(points: np.ndarray, genres: Sequence[str], title: str = "") -> t
     x, y = np.asarray(points).T
     sns.scatterplot(
         x=x, y=y, hue=genres, style=genres, hue_order=present, style_order=present, palette=GENRE_COLOURS,
-        markers=GENRE_MARKERS, s=25, alpha=0.8, linewidth=0.2, ax=ax,
+        markers=GENRE_MARKERS, s=25, alpha=0.8, linewidth=0.2, rasterized=True, ax=ax,
     )  # fmt: skip
     ax.set(xlabel="component 1", ylabel="component 2", title=title)
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), handletextpad=0.2)
     named = ", ".join(present)
-    return described(fig, ax, f"Map {title} of {len(x)} clips in two dimensions, coloured by genre ({named}).")
+    return described(fig, ax, f"{title or 'Map'}: {len(x)} clips in two dimensions, coloured by genre ({named}).")
 
 
 def scores_over_time(

@@ -9,15 +9,18 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from genre_utils.evaluation import Interval
 from genre_utils.plots.style import (
-    APPROACH_MARKERS, BLUE, GREEN, GREY, ORANGE, colour, described, errors, label, new_figure, percent_axis,
+    APPROACH_MARKERS, BLUE, GREEN, GREY, INK, ORANGE, colour, described, errors, label, new_figure, percent_axis,
 )  # fmt: skip
 from genre_utils.profiles import GENRES
 
+#: From nothing, which leaves the page's own ground, to blue.
+_FADING = LinearSegmentedColormap.from_list("fading", [(*to_rgb(BLUE), 0), (*to_rgb(BLUE), 1)])
 #: One line of a forest plot: the text on the axis, the approach that gives the colour, the figure.
 Row = tuple[str, str, Interval]
 
@@ -27,7 +30,7 @@ def _forest(rows: Sequence[Row], inches_a_row: float, scale: float = 1) -> tuple
     fig, ax = new_figure(inches_a_row * len(rows) + 1.0)
     for y, (_, approach, score) in enumerate(rows):
         hue = colour(approach)
-        face = hue if score.low > 0 or score.high < 0 else "white"
+        face = hue if score.low > 0 or score.high < 0 else "none"
         ax.errorbar([scale * score.value], [y], xerr=scale * errors([score]), color=hue, markerfacecolor=face,
                     marker=APPROACH_MARKERS.get(approach, "o"), capsize=4, markersize=7)  # fmt: skip
     ax.set_yticks(range(len(rows)), [text for text, _, _ in rows])
@@ -87,11 +90,13 @@ def confusion(matrices: Mapping[str, np.ndarray], genres: Sequence[str] = GENRES
         ax.set_visible(False)
     told = []
     for ax, (name, matrix) in zip(axes.flat, matrices.items(), strict=False):
+        share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
         sns.heatmap(
-            matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1), vmin=0, vmax=1, cmap="Blues", cbar=False,
-            annot=np.where(matrix > 0, matrix.astype(str), ""), fmt="", annot_kws={"size": 9}, square=True,
-            xticklabels=genres, yticklabels=genres, ax=ax,
+            share, vmin=0, vmax=1, cmap=_FADING, cbar=False, annot=np.where(matrix > 0, matrix.astype(str), ""), fmt="",
+            annot_kws={"size": 9}, square=True, xticklabels=genres, yticklabels=genres, rasterized=True, ax=ax,
         )  # fmt: skip
+        for text, dark in zip(ax.texts, share.flat, strict=True):
+            text.set_color("white" if dark > 0.5 else INK)
         ax.tick_params(axis="x", rotation=90)
         ax.set(title=label(name), xlabel="predicted", ylabel="true" if ax in axes[:, 0] else "")
         told.append(f"{label(name)} {np.trace(matrix)} of {matrix.sum()} clips right, {_worst(matrix, genres)}")
@@ -130,7 +135,7 @@ def learning_curves(history: Sequence[Mapping], best_epoch: int, approach: str) 
     axes[0].plot(train, color=colour(approach), linestyle=":", label="training")
     axes[1].plot(accuracy.dropna(), color=colour(approach))
     percent_axis(axes[1])
-    axes[0].set_ylabel("loss (nats)")
+    axes[0].set_ylabel("loss")
     axes[1].set_ylabel("validation accuracy")
     for ax in axes:
         ax.set_xlabel("epoch")

@@ -15,6 +15,8 @@ from matplotlib.ticker import PercentFormatter
 from genre_utils.evaluation import Interval
 from genre_utils.profiles import GENRES
 
+#: Almost black. In a drawing that stands in a page it becomes the colour of the page's text.
+INK = "#1A1A1A"
 #: One colour an approach, everywhere (Okabe and Ito, "Color universal design", 2008).
 APPROACH_COLOURS = {"svm": "#E69F00", "cnn": "#0072B2", "musicnn": "#CC79A7", "head-only": "#009E73", "full": "#D55E00"}
 APPROACH_MARKERS = {"svm": "s", "cnn": "o", "musicnn": "v", "head-only": "^", "full": "D"}
@@ -24,14 +26,15 @@ APPROACH_LABELS = {"svm": "SVM", "cnn": "CNN", "musicnn": "MusiCNN", "head-only"
 CONTESTANT_COLOURS = {
     "pre-trained": "#009E73",
     "pre-trained, recorded music too": "#56B4E9",
-    "pre-trained, contrastive task only": "#000000",
+    "pre-trained, contrastive task only": INK,
     "log-mel statistics": "#E69F00",
     "SVM on 57 statistics": "#E69F00",
     "CNN from scratch": "#0072B2",
     "MusiCNN, frozen": "#CC79A7",
 }
-#: Paul Tol's "muted" scheme (personal.sron.nl/~pault), nine hues and a grey, safe for colour-blind readers.
-_MUTED = "#332288 #88CCEE #DDCC77 #AA4499 #117733 #44AA99 #000000 #CC6677 #999933 #882255"
+#: Paul Tol's "muted" scheme (personal.sron.nl/~pault), safe for colour-blind readers; its darkest hues are lightened here and
+#: its grey is darkened, so that all can be told apart on a light page and on a dark one.
+_MUTED = "#5A4FCF #88CCEE #CDBB5F #B455A3 #1E8A4C #44AA99 #777777 #CC6677 #999933 #A83A70"
 GENRE_COLOURS = dict(zip(GENRES, _MUTED.split(), strict=True))
 GENRE_MARKERS = dict(zip(GENRES, "osD^vP*X<>", strict=True))
 
@@ -42,10 +45,10 @@ SEQUENTIAL = "magma"
 #: Full text width of a page, in inches. At this width no type is smaller than 9 points.
 WIDTH_IN = 6.5
 STYLE: dict[str, Any] = {
-    "figure.dpi": 100, "figure.facecolor": "white", "savefig.facecolor": "white", "font.size": 10, "axes.titlesize": 11,
-    "axes.labelsize": 10, "xtick.labelsize": 9, "ytick.labelsize": 9, "legend.fontsize": 9, "legend.frameon": False,
-    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": False, "grid.color": "#E5E5E5",
-    "lines.linewidth": 1.8, "image.cmap": SEQUENTIAL,
+    "figure.dpi": 100, "font.size": 10, "axes.titlesize": 11, "axes.labelsize": 10, "xtick.labelsize": 9, "ytick.labelsize": 9,
+    "legend.fontsize": 9, "legend.frameon": False, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": False,
+    "lines.linewidth": 1.8, "image.cmap": SEQUENTIAL, "grid.color": GREY, "grid.alpha": 0.25,
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color", "patch.edgecolor"), INK),
     "axes.prop_cycle": cycler(color=[*APPROACH_COLOURS.values(), GREY]),
 }  # fmt: skip
 

@@ -76,14 +76,17 @@ def build(
     committed: Annotated[
         bool, typer.Option("--committed", help="Use the stored outputs of chapters/; run nothing.")
     ] = False,
+    pdf: Annotated[bool, typer.Option("--pdf", help="Print the book too, and offer it on every page (needs Chromium).")] = False,
     out: Annotated[Path | None, typer.Option(help="Folder of the pages.")] = None,
 ) -> None:
     """Build the pages from the executed chapters of a run; any warning fails the build."""
-    from genre_utils.publish.pages import build_book
+    from genre_utils.publish.pages import build_book, has_address
 
     wanted = identity(**run)
     with console.status("Jupyter Book builds the pages"):
-        page, stored = build_book(wanted, committed=committed, out=out)
+        page, stored = build_book(wanted, committed=committed, paper=pdf, out=out)
+    if not has_address():
+        say("No buttons for Colab, Binder and GitHub: _config.yml does not say yet where the repository lies (OWNER).", style="dim")
     if stored:
         say("Shown with the outputs stored in the notebooks: " + ", ".join(stored))
     console.print(f"The book is ready. Open [bold]{escape(str(page))}[/bold]", highlight=False, soft_wrap=True)

@@ -12,26 +12,32 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlparse
 
-import latex2mathml.converter
 import nbformat
+import yaml
+from sphinx_external_toc.parsing import parse_toc_yaml
 
 from genre_utils.errors import WorkFailed
 from genre_utils.identity import OPTIONS, Identity
 from genre_utils.paths import home, recorded_dir
+from genre_utils.publish.paper import print_book
 from genre_utils.publish.results import markdown_table
 from genre_utils.publish.run import RUN_KEY, all_chapters, book_root, chapters_dir, sections
+from genre_utils.publish.site import UNSET
 
 #: How a folded cell begins, so that Colab shows what is in it.
 TITLE = "# @title "
-#: What Sphinx leaves for MathJax; the scripts of MathJax and of the icons.
-FORMULA = r'<(span|div) class="math notranslate nohighlight"[^>]*>\s*\\(?P<mark>[(\[])(?P<tex>.*?)\\[)\]]\s*</\1>'
-SCRIPTS = r'<script [^>]*src="[^"]*(?:mathjax|fontawesome)[^"]*"[^>]*></script>'
+#: The address without a page leads to the first one.
+FRONT = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title><meta http-equiv="refresh" content="0; url={first}"></head>
+<body><p><a href="{first}">{title}</a></p></body></html>
+"""
 #: Where a page shows what a cell of a chapter has put out.
 QUOTED = re.compile(r"<!-- output: (\S+) (\S+) -->")
 
 
-def stage(source: Path, target: Path, executed: Path | None) -> list[str]:
+def stage(source: Path, target: Path, executed: Path | None, paper: bool = False) -> list[str]:
     """Lay out in `target` what Jupyter Book builds: chapters from `executed` where that folder has them, else from the
     source tree; returns the latter, which are shown with their committed outputs."""
     if target.exists():
@@ -39,8 +45,8 @@ def stage(source: Path, target: Path, executed: Path | None) -> list[str]:
     keep_out = shutil.ignore_patterns("_static", ".ipynb_checkpoints")
     shutil.copytree(source / "book", target / "book", ignore=keep_out)
     shutil.copytree(source / "book" / "_static", target / "_static")
-    for name in ("_config.yml", "_toc.yml"):
-        shutil.copy2(source / name, target / name)
+    shutil.copy2(source / "_toc.yml", target / "_toc.yml")
+    (target / "_config.yml").write_text(configured((source / "_config.yml").read_text("utf-8"), paper=paper), encoding="utf-8")
 
     (target / "chapters").mkdir()
     ran = {path.stem: path for path in executed.glob("*.ipynb")} if executed else {}
@@ -52,6 +58,28 @@ def stage(source: Path, target: Path, executed: Path | None) -> list[str]:
     for name, nb in notebooks.items():
         nbformat.write(_for_the_page(nb), target / "chapters" / f"{name}.ipynb")
     return [name for name in paths if name not in ran]
+
+
+def has_address() -> bool:
+    """Whether somebody has said where the repository lies."""
+    return UNSET not in yaml.safe_load((book_root() / "_config.yml").read_text("utf-8"))["repository"]["url"]
+
+
+def configured(text: str, paper: bool = False) -> str:
+    """``_config.yml`` for the pages. With the repository's address they get their own, on GitHub Pages unless ``html.baseurl``
+    says otherwise, and a sitemap; as long as nobody has set it, buttons that would lead nowhere are left out."""
+    settings = yaml.safe_load(text)
+    shown, sphinx = settings["html"], settings["sphinx"]
+    owner, name = settings["repository"]["url"].removeprefix("https://github.com/").split("/")
+    if f"{owner}/" == UNSET:
+        settings.pop("launch_buttons")
+        shown |= dict.fromkeys(("use_repository_button", "use_issues_button", "use_edit_page_button"), False)
+        sphinx["config"]["notfound_urls_prefix"] = None
+    else:
+        home_page = shown.setdefault("baseurl", f"https://{owner.lower()}.github.io/{name}/")
+        sphinx["config"] |= {"notfound_urls_prefix": urlparse(home_page).path, "ogp_site_url": home_page}
+    sphinx["config"]["book_on_paper"] = paper
+    return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
 
 
 def quoted(notebooks: dict, chapter: str, cell_id: str) -> str:
@@ -113,21 +141,6 @@ def _for_the_page(nb):
     return nb
 
 
-def lightened(page: str) -> str:
-    """A page without two scripts of megabytes: formulas become MathML, which browsers draw themselves, and for icons the
-    style sheet that is there anyhow is enough. What keeps people out who need more than eyes and a mouse is mended."""
-
-    def formula(found: re.Match) -> str:
-        kind = "block" if found["mark"] == "[" else "inline"
-        return latex2mathml.converter.convert(html.unescape(found["tex"]), display=kind)
-
-    # For those who listen to a page or use no mouse: the bar's own text says what it opens, works are no list of list items,
-    # and a table that scrolls can be reached.
-    page = page.replace(' aria-label="Toggle hidden content"', "").replace(' role="list" class="citation-list"', ' class="citation-list"')
-    page = re.sub(r"<table\b", '<table tabindex="0"', page)
-    return re.sub(SCRIPTS, "", re.sub(FORMULA, formula, page, flags=re.DOTALL))
-
-
 def _clock(seconds: float) -> str:
     return f"{int(seconds // 60)} min {seconds % 60:04.1f} s" if seconds >= 60 else f"{seconds:.1f} s"
 
@@ -169,9 +182,10 @@ def _notes() -> list[str]:
 
 
 def build_book(
-    run: Identity, *, committed: bool = False, out: Path | None = None, work: Path | None = None
+    run: Identity, *, committed: bool = False, paper: bool = False, out: Path | None = None, work: Path | None = None
 ) -> tuple[Path, list[str]]:
-    """Build the HTML from the executed chapters of `run`; if `committed`, from the stored outputs of ``chapters/`` alone.
+    """Build the HTML from the executed chapters of `run`; if `committed`, from the stored outputs of ``chapters/`` alone; with
+    `paper`, print it as well.
 
     The pages go to `out` (``build/html/<run>``), the staged sources to `work` (``build/book-src/<run>``). Returns the
     page to open, and the chapters that are shown with their committed outputs; a WorkFailed if Jupyter Book warns or
@@ -180,7 +194,7 @@ def build_book(
     root, built = book_root(), home() / "build"
     out = out or built / "html" / run.name()
     work = work or built / "book-src" / run.name()
-    stored = stage(root, work, None if committed else chapters_dir(run))
+    stored = stage(root, work, None if committed else chapters_dir(run), paper)
     result = work.with_name(work.name + ".out")
     shutil.rmtree(result, ignore_errors=True)
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(work),
@@ -194,8 +208,11 @@ def build_book(
         lines = said.splitlines()
         causes = [line for line in lines if re.search("WARNING|ERROR", line)] or lines[-15:]
         raise WorkFailed("\n".join(["Jupyter Book did not accept the sources:", *causes, f"Full log: {log}"]))
-    for page in pages.rglob("*.html"):
-        page.write_text(lightened(page.read_text(encoding="utf-8")), encoding="utf-8")
+    settings = yaml.safe_load((work / "_config.yml").read_text("utf-8"))
+    first, title = parse_toc_yaml(work / "_toc.yml").root.docname, settings["title"]
+    (pages / "index.html").write_text(FRONT.format(title=html.escape(title), first=f"{first}.html"), encoding="utf-8")
+    if paper:
+        print_book(pages, work / "_toc.yml", title, settings["html"].get("baseurl", ""))
     if out.exists():  # the former pages stay until the new ones are complete
         shutil.rmtree(out)
     out.parent.mkdir(parents=True, exist_ok=True)
