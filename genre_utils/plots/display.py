@@ -25,14 +25,14 @@ from genre_utils.plots.audio import waveform_and_mel
 from genre_utils.plots.style import INK, alt_text
 
 #: Pixels per inch of a spectrogram, and of the page that shows it: phones and retina screens gain.
-DPI, _PAGE_DPI = 180, 100
+DPI, _PAGE_DPI = 130, 100
 _FIGURE, _CAPTION = "margin:0.5em 0;max-width:100%", "font-size:0.95em;margin:0.2em 0"
 
 
 def _small(found: re.Match) -> str:
     """A picture inside a drawing as WebP, which every browser since 2020 shows, in a third of the space."""
     image, small = Image.open(io.BytesIO(base64.b64decode(found[1]))), io.BytesIO()
-    image.save(small, format="webp", quality=78, method=6)
+    image.save(small, format="webp", quality=72, method=6)
     return _data_uri(small.getvalue(), "image/webp")
 
 

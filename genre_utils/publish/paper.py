@@ -21,6 +21,7 @@ from bs4 import BeautifulSoup, Tag
 from sphinx_external_toc.parsing import parse_toc_yaml
 
 from genre_utils.errors import WorkFailed
+from genre_utils.paths import package_data
 from genre_utils.publish.site import PAPER
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -85,9 +86,9 @@ def one_document(pages: Path, toc: Path, title: str, address: str = "", numbers:
             contents += [entry(head, head.find_parent("section")["id"], 2) for head in articles[name].find_all("h2") if head.find_parent("section")]
     where = f" Read, heard and run, the book is at {address}" if address else ""
     cover = f"<header><h1>{title}</h1><p>Sounds are drawn here as their loudness along time: listen to them in the book's pages.{where}</p></header>"
-    styles = "".join(f'<link rel="stylesheet" href="_static/{name}.css">' for name in ("pygments", "paper"))
+    styles = f'<link rel="stylesheet" href="_static/pygments.css"><style>{package_data("paper.css").read_text("utf-8")}</style>'
     body = "".join(str(article) for article in articles.values())
-    return (f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>{styles}</head><body>{cover}'
+    return (f'<!doctype html><html lang="en" data-theme="light"><head><meta charset="utf-8"><title>{title}</title>{styles}</head><body>{cover}'
             f'<nav><h2>Contents</h2><ul>{"".join(contents)}</ul></nav>{body}</body></html>')  # fmt: skip
 
 

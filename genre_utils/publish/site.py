@@ -94,7 +94,7 @@ def finished(page: str, place: Path, terms: dict[str, tuple[str, str]], paper: b
     for works in soup.select(".citation-list[role]"):
         del works["role"]
     for text in article.select("summary p"):
-        text.unwrap()
+        text.name = "span"  # a bar holds no paragraph
     for style in article.select("style[scoped]"):
         style.decompose()
     for table in article.find_all("table"):
