@@ -210,7 +210,7 @@ def encode_mp3(wave: np.ndarray, rate_hz: int) -> bytes:
         nearest = next((rate for rate in MP3_RATES_HZ if rate > rate_hz), MP3_RATES_HZ[-1])
         wave, rate_hz = resample(wave, rate_hz, nearest), nearest
     buffer, samples = io.BytesIO(), np.clip(wave, -1.0, 1.0)
-    sf.write(buffer, samples, rate_hz, "MPEG_LAYER_III", format="MP3", compression_level=0.7, bitrate_mode="VARIABLE")
+    sf.write(buffer, samples, rate_hz, "MPEG_LAYER_III", format="MP3", compression_level=0.8, bitrate_mode="VARIABLE")
     return buffer.getvalue()
 
 

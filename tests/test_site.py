@@ -76,21 +76,21 @@ def test_without_an_address_there_are_no_buttons():
 
 def test_with_an_address_pages_have_buttons_and_addresses_of_their_own(checkout, call):
     config = checkout / "_config.yml"
-    config.write_text(config.read_text("utf-8").replace("OWNER/", "Someone/"), encoding="utf-8")
+    config.write_text(config.read_text("utf-8").replace("OWNER/music-genre-replication", "Someone/their-book"), encoding="utf-8")
     assert call("build", "--committed")[0] == 0
     html = checkout / "build" / "html" / "mini"
-    name, home = "chapters/01_dataset", "https://someone.github.io/music-genre-replication/"
+    name, home = "chapters/01_dataset", "https://someone.github.io/their-book/"
     page = BeautifulSoup((html / f"{name}.html").read_text("utf-8"), "html.parser")
     links = [link.get("href") for link in page.select("a[href]")]
-    assert f"https://colab.research.google.com/github/Someone/music-genre-replication/blob/main/{name}.ipynb" in links
-    assert any(link.startswith("https://mybinder.org/v2/gh/Someone/music-genre-replication/main") for link in links)
-    assert "https://github.com/Someone/music-genre-replication" in links
+    assert f"https://colab.research.google.com/github/Someone/their-book/blob/main/{name}.ipynb" in links
+    assert any(link.startswith("https://mybinder.org/v2/gh/Someone/their-book/main") for link in links)
+    assert "https://github.com/Someone/their-book" in links
     assert page.select_one("link[rel=canonical]")["href"] == f"{home}{name}.html"
     assert page.select_one('meta[property="og:url"]')["content"] == f"{home}{name}.html"
     assert page.select_one('meta[property="og:image"]')["content"] == f"{home}_static/book.png"
     assert f"<loc>{home}{name}.html</loc>" in (html / "sitemap.xml").read_text("utf-8")
     lost = BeautifulSoup((html / "404.html").read_text("utf-8"), "html.parser")
-    assert all(link["href"].startswith(("/music-genre-replication/", "http", "#")) for link in lost.select("link[href], a.internal[href]"))
+    assert all(link["href"].startswith(("/their-book/", "http", "#")) for link in lost.select("link[href], a.internal[href]"))
 
 
 # --- On paper -------------------------------------------------------------------------------------------
@@ -129,5 +129,5 @@ def test_the_table_of_contents_has_the_page_on_which_a_chapter_begins(book):
     texts = [" ".join(page.extract_text().split()) for page in reader.pages]
     for chapter in ("1. The data set", "4. Head only", "6. The comparison"):
         (told,) = (text.split(chapter)[1].split()[0] for text in texts[1:4] if chapter in text)
-        assert texts[int(told) - 1].startswith(chapter)
+        assert chapter in texts[int(told) - 1][:40]
     assert {"3. How wav2vec 2.0 works", "Glossary"} <= {entry.title for entry in reader.outline if not isinstance(entry, list)}
