@@ -75,16 +75,16 @@ def test_without_an_address_there_are_no_buttons():
 
 
 def test_with_an_address_pages_have_buttons_and_addresses_of_their_own(checkout, call):
-    config = checkout / "_config.yml"
-    config.write_text(config.read_text("utf-8").replace("OWNER/music-genre-replication", "Someone/their-book"), encoding="utf-8")
+    config, theirs = checkout / "_config.yml", "Someone/their-book"
+    config.write_text(config.read_text("utf-8").replace("OWNER/music-genre-replication", theirs), encoding="utf-8")
     assert call("build", "--committed")[0] == 0
     html = checkout / "build" / "html" / "mini"
     name, home = "chapters/01_dataset", "https://someone.github.io/their-book/"
     page = BeautifulSoup((html / f"{name}.html").read_text("utf-8"), "html.parser")
     links = [link.get("href") for link in page.select("a[href]")]
-    assert f"https://colab.research.google.com/github/Someone/their-book/blob/main/{name}.ipynb" in links
-    assert any(link.startswith("https://mybinder.org/v2/gh/Someone/their-book/main") for link in links)
-    assert "https://github.com/Someone/their-book" in links
+    assert f"https://colab.research.google.com/github/{theirs}/blob/main/{name}.ipynb" in links
+    assert any(link.startswith(f"https://mybinder.org/v2/gh/{theirs}/main") for link in links)
+    assert f"https://github.com/{theirs}" in links
     assert page.select_one("link[rel=canonical]")["href"] == f"{home}{name}.html"
     assert page.select_one('meta[property="og:url"]')["content"] == f"{home}{name}.html"
     assert page.select_one('meta[property="og:image"]')["content"] == f"{home}_static/book.png"
