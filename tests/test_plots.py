@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from genre_utils import evaluation, plots, records

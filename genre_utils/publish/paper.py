@@ -26,7 +26,7 @@ from genre_utils.publish.site import PAPER
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 #: What a reader on paper cannot use; code that a page folds stays in the notebooks, and so does the guessing's machinery.
-_SCREEN_ONLY = ".headerlink, .take-along, button, script, style, .visually-hidden, .expanded, details.hide.above-input"
+_SCREEN_ONLY = ".headerlink, .take-along, button, script, style, .visually-hidden, .tag_hide-input > details"
 
 
 def print_book(pages: Path, toc: Path, title: str, address: str = "") -> Path:

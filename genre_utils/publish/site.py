@@ -93,6 +93,8 @@ def finished(page: str, place: Path, terms: dict[str, tuple[str, str]], paper: b
         del bar["aria-label"]
     for works in soup.select(".citation-list[role]"):
         del works["role"]
+    for text in article.select("summary > p.expanded"):
+        text.decompose()  # says the same as the bar of the fold that is closed
     for text in article.select("summary p"):
         text.name = "span"  # a bar holds no paragraph
     for style in article.select("style[scoped]"):
