@@ -31,7 +31,7 @@ GPU_SWITCH = {
 def device_line() -> str:
     """Device and versions in one line, for the first cell of a chapter; where a GPU could be switched on, also how."""
     device = default_device()
-    name = torch.cuda.get_device_name() if device == "cuda" else f"{cores()} cores"
+    name = torch.cuda.get_device_name() if device == "cuda" else f"{cores()} core" + "s" * (cores() > 1)
     name += f"; {gpu_problem()}" if gpu_problem() else ""
     versions = ", ".join(f"{package.__name__} {package.__version__}" for package in (torch, torchaudio, transformers))
     line = f"{device} ({name}) · Python {platform.python_version()} · {versions}"

@@ -55,7 +55,7 @@ def shrink(monkeypatch, gtzan_folder: Path | None = None, mini_folder: Path | No
 
     train = pretraining.pretrain
     monkeypatch.setattr(pretraining, "pretrain", lambda *args, **more: train(*args, **(more | {"steps": 20})))
-    monkeypatch.setattr(display, "picture", lambda fig, dpi=0: (b"", "image/png"))
+    monkeypatch.setattr(display, "drawing", lambda fig, alt: "<svg></svg>")
     monkeypatch.setattr(gtzan, "CLIP_S", CLIP_S)
     for name, profile in PROFILES.items():
         monkeypatch.setitem(PROFILES, name, small(profile))

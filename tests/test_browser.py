@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gzip
 import http.server
 import math
 import threading
@@ -32,7 +33,25 @@ Promise.all(players.map(settled)).then(done);
 """
 
 
-class _Quiet(http.server.SimpleHTTPRequestHandler):
+@functools.cache
+def packed(path: Path) -> bytes:
+    return gzip.compress(path.read_bytes())
+
+
+class AsPublished(http.server.SimpleHTTPRequestHandler):
+    """Packs text, as GitHub Pages does."""
+
+    def do_GET(self):
+        path = Path(self.translate_path(self.path))
+        if path.suffix not in (".html", ".css", ".js") or not path.is_file():
+            return super().do_GET()
+        self.send_response(200)
+        self.send_header("Content-Type", self.guess_type(path))
+        self.send_header("Content-Encoding", "gzip")
+        self.send_header("Content-Length", str(len(packed(path))))
+        self.end_headers()
+        self.wfile.write(packed(path))
+
     def log_message(self, *_):
         pass
 
@@ -42,7 +61,7 @@ def site():
     """Address of the built book on a loopback server (fonts do not load from file:// in Chromium)."""
     require_chapters()
     server = http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(_Quiet, directory=str(build()))
+        ("127.0.0.1", 0), functools.partial(AsPublished, directory=str(build()))
     )
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
@@ -90,6 +109,28 @@ def test_page_does_not_scroll_sideways_on_a_phone(site, browser, name):
     width = browser.execute_script("return document.documentElement.scrollWidth")
     save_screenshot(browser, f"phone/{name}")
     assert width <= 390
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_not_too_heavy(site, browser, name):
+    """What a first visit loads, packed as it travels."""
+    browser.execute_cdp_cmd("Network.clearBrowserCache", {})
+    show(browser, site, name, 1200, 900)
+    loaded = browser.execute_script(
+        "return ['navigation', 'resource'].flatMap(k => performance.getEntriesByType(k)).map(e => [e.name, e.transferSize])"
+    )
+    assert sum(size for _, size in loaded) <= 1_500_000, sorted(loaded, key=lambda one: -one[1])[:5]
+    assert len(loaded) > 5
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_drawings_can_be_read_on_a_phone(site, browser, name):
+    show(browser, site, name, 360, 800)
+    sizes = browser.execute_script(
+        "return [...document.querySelectorAll('figure.drawing > svg')].flatMap(svg => { const scale = svg.getBoundingClientRect().width /"
+        " svg.viewBox.baseVal.width; return [...svg.querySelectorAll('text')].map(t => scale * parseFloat(getComputedStyle(t).fontSize)); })"
+    )
+    assert not sizes or min(sizes) >= 9
 
 
 @pytest.mark.parametrize("name", CHAPTERS)

@@ -7,6 +7,7 @@ Nothing here writes into the source tree: ``build/book-src/<run>/`` holds what J
 from __future__ import annotations
 
 import html
+import os
 import re
 import shutil
 import subprocess
@@ -173,6 +174,8 @@ ready before or that a former run left in the cache."""
     else:
         lines = ["""These pages were built from the outputs stored in the notebooks; nothing was run while building
 them, so there are no times of their own to show. `make book` runs every chapter and measures it."""]
+    if checked := os.environ.get("BOOK_CHECKED"):  # the published pages are told by GitHub
+        lines += ["", f"The book's tests last passed {checked}."]
     return "\n".join(["# What it costs to run", "", *lines, *_notes()]) + "\n"
 
 

@@ -35,6 +35,7 @@ NOTEBOOKS, PAPER = "_downloads/notebooks.zip", "_downloads/book.pdf"
 
 def setup(app: Sphinx) -> dict:
     app.add_config_value("book_on_paper", False, "html")
+    app.connect("autodoc-skip-member", lambda app, what, name, member, skip, options: skip or (what == "module" and not callable(member)))
     app.connect("builder-inited", _search_prose)
     app.connect("build-finished", _finish)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
