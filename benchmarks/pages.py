@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from chromium import start_chromium  # noqa: E402
-from test_browser import PAGES, AsPublished  # noqa: E402
+from chromium import start_chromium
+from test_browser import PAGES, AsPublished
 
 WATCH = """window.tasks = [];
 new PerformanceObserver((list) => list.getEntries().forEach((entry) => tasks.push(Math.round(entry.duration))))
