@@ -138,6 +138,14 @@ def test_nothing_is_loaded_from_another_host(html, name):
 
 
 @each_page
+def test_a_page_is_not_too_heavy(html, name):
+    page = html / f"{name}.html"
+    loaded = [tag.get("src") or tag.get("href") for tag in soup(page).select("script[src], link[rel=stylesheet], link[rel=preload]")]
+    files = {(page.parent / unquote(urldefrag(urlparse(where).path).url)).resolve() for where in loaded}
+    assert page.stat().st_size + sum(file.stat().st_size for file in files) <= 2_000_000
+
+
+@each_page
 def test_the_page_is_valid_where_it_is_ours(html, name):
     page = soup(html / f"{name}.html")
     anchors = [tag["id"] for tag in page.find_all(id=True)]

@@ -97,7 +97,7 @@ def test_figure_draws_small_readable_and_described(name, drawn):
     assert "nan" not in alt.lower().split()
     svg = BeautifulSoup(plots.figure_html(fig), "html.parser").svg
     assert (svg["role"], svg["aria-label"]) == ("img", alt)
-    limit = 230_000 if name == "gallery" else 95_000  # ten spectrograms in one
+    limit = 147_000 if name == "gallery" else 70_000  # ten spectrograms in one (110,000 bytes, as base64)
     assert len(str(svg)) < limit, "a dozen figures and the sound must fit into a notebook of 1 MB"
     words = {text.get_text(strip=True) for text in svg.find_all("text")}
     assert {label.get_text() for label in (fig.axes[0].xaxis.label, fig.axes[0].title)} <= words | {""}

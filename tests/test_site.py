@@ -9,6 +9,7 @@ import yaml
 from bs4 import BeautifulSoup
 from built_book import ROOT, build, require_chapters
 from chromium import needs_chromium
+from tiny_book import NAMES
 
 from genre_utils.publish import pages, paper, site
 
@@ -82,7 +83,9 @@ def test_with_an_address_pages_have_buttons_and_addresses_of_their_own(checkout,
     name, home = "chapters/01_dataset", "https://someone.github.io/their-book/"
     page = BeautifulSoup((html / f"{name}.html").read_text("utf-8"), "html.parser")
     links = [link.get("href") for link in page.select("a[href]")]
-    assert f"https://colab.research.google.com/github/{theirs}/blob/main/{name}.ipynb" in links
+    for chapter in NAMES:
+        opens = f"https://colab.research.google.com/github/{theirs}/blob/main/chapters/{chapter}.ipynb"
+        assert opens in [link.get("href") for link in BeautifulSoup((html / f"chapters/{chapter}.html").read_text("utf-8"), "html.parser").select("a")]
     assert any(link.startswith(f"https://mybinder.org/v2/gh/{theirs}/main") for link in links)
     assert f"https://github.com/{theirs}" in links
     assert page.select_one("link[rel=canonical]")["href"] == f"{home}{name}.html"

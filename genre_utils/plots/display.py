@@ -51,8 +51,8 @@ def drawing(fig: Figure, alt: str) -> str:
     svg = re.sub(r"\d+\.\d{2,}", lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), svg)
     if features.check("webp"):
         svg = re.sub(r"data:image/png;base64,([\w+/=\s]+)", _small, svg)
-    size, box = (f"{_PAGE_DPI * inch:.0f}" for inch in fig.get_size_inches()), re.search(r'viewBox="[^"]*"', svg)[0]
-    width, height = size
+    width, height = (f"{_PAGE_DPI * inch:.0f}" for inch in fig.get_size_inches())
+    box = re.search(r'viewBox="[^"]*"', svg)[0]
     head = f'<svg role="img" aria-label="{html.escape(alt)}" width="{width}" height="{height}" {box} xmlns="http://www.w3.org/2000/svg" '
     return re.sub(r"<svg[^>]*>", head + 'xmlns:xlink="http://www.w3.org/1999/xlink" style="max-width:100%;height:auto">', svg, count=1)
 

@@ -71,8 +71,8 @@ def configured(text: str, paper: bool = False) -> str:
     says otherwise, and a sitemap; as long as nobody has set it, buttons that would lead nowhere are left out."""
     settings = yaml.safe_load(text)
     shown, sphinx = settings["html"], settings["sphinx"]
-    owner, name = settings["repository"]["url"].removeprefix("https://github.com/").split("/")
-    if f"{owner}/" == UNSET:
+    owner, name = settings["repository"]["url"].split("/")[-2:]
+    if UNSET in settings["repository"]["url"]:
         settings.pop("launch_buttons")
         shown |= dict.fromkeys(("use_repository_button", "use_issues_button", "use_edit_page_button"), False)
         sphinx["config"]["notfound_urls_prefix"] = None

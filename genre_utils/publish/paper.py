@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import io
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -25,6 +26,8 @@ from genre_utils.paths import package_data
 from genre_utils.publish.site import PAPER
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+#: Where the table of contents says on which page an anchor lies.
+NUMBER = r'<span data-of="([^"]*)"></span>'
 #: What a reader on paper cannot use; code that a page folds stays in the notebooks, and so does the guessing's machinery.
 _SCREEN_ONLY = ".headerlink, .take-along, button, script, style, .visually-hidden, .tag_hide-input > details"
 
@@ -39,11 +42,11 @@ def print_book(pages: Path, toc: Path, title: str, address: str = "") -> Path:
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if not found:
         raise WorkFailed("printing needs Chromium or Chrome, and there is none here: install it (Debian: apt-get install chromium)")
-    target, page = pages / PAPER, pages / "paper.html"
+    target, page, document = pages / PAPER, pages / "paper.html", one_document(pages, toc, title, address)
     numbers: dict[str, int] = {}
     try:
         for _ in range(2):
-            page.write_text(one_document(pages, toc, title, address, numbers), encoding="utf-8")
+            page.write_text(re.sub(NUMBER, lambda of, known=numbers: f"<span>{known.get(of[1], '')}</span>", document), encoding="utf-8")
             _print(found, page, target)
             reader = PdfReader(target)
             numbers = {name.removeprefix("/"): reader.get_destination_page_number(where) + 1 for name, where in reader.named_destinations.items()}
@@ -66,9 +69,9 @@ def _print(browser: str, page: Path, target: Path) -> None:
         raise WorkFailed(f"{browser} did not print {page}:\n{done.stderr.strip()[-2000:]}")
 
 
-def one_document(pages: Path, toc: Path, title: str, address: str = "", numbers: dict[str, int] | None = None) -> str:
-    """The pages as one HTML document, with a cover and a table of contents that has the page `numbers` of anchors."""
-    numbers, site = numbers or {}, parse_toc_yaml(toc)
+def one_document(pages: Path, toc: Path, title: str, address: str = "") -> str:
+    """The pages as one HTML document, with a cover and a table of contents, in which :data:`NUMBER` waits for each page number."""
+    site = parse_toc_yaml(toc)
     parts = [("", [site.root.docname])] + [(tree.caption or "", [str(doc) for doc in tree.files()]) for tree in site.root.subtrees]
     names = [name for _, some in parts for name in some]
     soups = {name: BeautifulSoup((pages / f"{name}.html").read_text("utf-8"), "html.parser") for name in names}
@@ -76,7 +79,7 @@ def one_document(pages: Path, toc: Path, title: str, address: str = "", numbers:
 
     def entry(heading: Tag, anchor: str, level: int) -> str:
         text = f'<a href="#{anchor}">{heading.get_text(" ", strip=True)}</a>'
-        return f'<li class="level{level}">{text}<span>{numbers.get(anchor, "")}</span></li>'
+        return f'<li class="level{level}">{text}<span data-of="{anchor}"></span></li>'
 
     contents = []
     for caption, some in parts:
