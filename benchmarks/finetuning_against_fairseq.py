@@ -6,6 +6,7 @@ take turns, so that whatever else the machine does falls on both.
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 import time
@@ -57,6 +58,7 @@ def main(steps: int = 4, batch: int = 4, seconds: float = 5.0, layers: int = 12)
     labels = torch.arange(batch, device=device) % 10
     models = {"ours": ours.to(device).train(), "fairseq": theirs.to(device).train()}
 
+    found = {}
     for precision in ("fp32", "bf16"):
         took, losses = {name: [] for name in models}, {}
         optimisers = {name: torch.optim.AdamW(m.parameters(), lr=0.0, fused=True) for name, m in models.items()}
@@ -73,9 +75,11 @@ def main(steps: int = 4, batch: int = 4, seconds: float = 5.0, layers: int = 12)
                     took[name].append(time.perf_counter() - started)
         median = {name: float(np.median(times)) for name, times in took.items()}
         print(
-            f"{precision}: ours {median['ours']:.2f} s, fairseq {median['fairseq']:.2f} s a step of {batch} x {seconds:g} s; "
+            f"{precision}: ours {median['ours']:.3f} s, fairseq {median['fairseq']:.3f} s a step of {batch} x {seconds:g} s; "
             f"ratio {median['fairseq'] / median['ours']:.2f} x; losses {losses['ours']:.4f} and {losses['fairseq']:.4f}"
         )
+        found[precision] = {name: {"step_s": median[name], "loss": losses[name]} for name in models}
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

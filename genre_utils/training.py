@@ -31,11 +31,11 @@ from genre_utils.models.sources import quiet_library
 from genre_utils.optimizers import Muon
 from genre_utils.paths import disk_access
 from genre_utils.profiles import Training
-from genre_utils.provenance import Stopwatch
+from genre_utils.provenance import Stage, Stopwatch
 from genre_utils.windows import WindowSet, mean_over_windows, softmax
 
 #: Where a finished training is described, and what of its :class:`FitResult` is kept there.
-FIT, KEPT = "fit.json", ("history", "best_epoch", "seconds", "peak_memory_mb", "precision")
+FIT, KEPT = "fit.json", ("history", "best_epoch", "seconds", "peak_memory_mb", "precision", "peak_gpu_mb")
 
 
 def set_seed(seed: int) -> None:
@@ -56,9 +56,11 @@ class FitResult:
     seconds : float
         Training time, validation included, over all interruptions.
     peak_memory_mb : float
-        Largest resident memory of the process during the fit, or GPU memory where there is one.
+        Largest resident memory of the process during the fit.
     precision : str
         "fp32", "bf16" or "fp16".
+    peak_gpu_mb : float or None
+        Largest memory that it held of a GPU, where one was used.
     reused : bool
         True if a finished fit with the same key was found and nothing was trained.
     """
@@ -69,7 +71,16 @@ class FitResult:
     seconds: float
     peak_memory_mb: float
     precision: str
+    peak_gpu_mb: float | None = None
     reused: bool = False
+
+    def stage(self, name: str) -> Stage:
+        """What the training cost, for a record."""
+        return Stage(name=name, seconds=self.seconds, peak_memory_mb=self.peak_memory_mb, peak_gpu_mb=self.peak_gpu_mb)
+
+    def __str__(self) -> str:
+        memory = f"{self.peak_memory_mb:,.0f} MB in the whole process" if self.peak_gpu_mb is None else f"{self.peak_gpu_mb:,.0f} MB of the GPU"
+        return f"kept: epoch {self.best_epoch} of {len(self.history)}; {self.seconds:.0f} s of training in {self.precision}, at most {memory}"
 
 
 class _Watcher(TrainerCallback):
@@ -203,7 +214,7 @@ def _finished(folder: Path, key: str, model: nn.Module) -> FitResult | None:
         model.load_state_dict(read_weights(folder / WEIGHTS))
     except CheckpointError:
         return None  # the record outlived its weights: train again
-    return FitResult(model=model.eval(), reused=True, **{name: record[name] for name in KEPT})
+    return FitResult(model=model.eval(), reused=True, **{name: record.get(name) for name in KEPT})
 
 
 def _last_complete(checkpoints: Path) -> str | None:
@@ -249,7 +260,7 @@ def steps_per_epoch(clips: int, batch_size: int) -> int:
 def kept_mb(model: nn.Module, batch: dict[str, torch.Tensor]) -> float:
     """MB that a training step on `batch` keeps for its backward pass, weights not counted: what autograd saves.
 
-    The model is as it was afterwards, its running statistics too.
+    The model is as it was afterwards, its running statistics too; parts that lay elsewhere moved to where its first weight is.
     """
     weights, kept = {weight.data_ptr() for weight in model.parameters()}, {}
     before, was_training = {name: value.clone() for name, value in model.named_buffers()}, model.training
@@ -260,6 +271,7 @@ def kept_mb(model: nn.Module, batch: dict[str, torch.Tensor]) -> float:
         return tensor
 
     where = next(model.parameters()).device
+    model.to(where)
     with torch.random.fork_rng(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         model.train()(**{name: value.to(where) for name, value in batch.items()})
     model.train(was_training).load_state_dict(before, strict=False)
@@ -267,13 +279,12 @@ def kept_mb(model: nn.Module, batch: dict[str, torch.Tensor]) -> float:
 
 
 def _say_what_it_needs(model: nn.Module, train: WindowSet, batch_size: int) -> None:
-    """Print how much memory a training will take: weights, gradients, Adam's two averages, and what a step keeps."""
+    """Print how much memory a training will take: gradients, Adam's two averages, and what a step keeps."""
     trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
     some = [train[clip] for clip in range(min(2, len(train)))]
     step_mb = kept_mb(model, {name: torch.stack([one[name] for one in some]) for name in some[0]}) / len(some) * batch_size
     used, free = memory_mb()
-    held = 4 * sum(weight.numel() for weight in model.parameters()) if default_device() == "cuda" else 0  # not there yet
-    need = (held + 12 * trained) / 2**20 + step_mb
+    need = 12 * trained / 2**20 + step_mb
     print(f"Memory: about {need:,.0f} MB expected beside the {used:,.0f} MB in use; {free:,.0f} MB are free.")
 
 
@@ -362,6 +373,7 @@ def fit(
     if not any(p.requires_grad for p in model.parameters()):
         raise GenreError("nothing to train: every parameter of the model is frozen")
     folder = Path(out_dir)
+    model.to(default_device())  # parts of it may lie on a GPU already, as a backbone that was heard does
     precision = precision_of(model=model) if precision == "auto" else precision
     train.train, train.seed = True, seed
     key = _key(model, train, val, training, seed, precision)
@@ -434,6 +446,7 @@ def _train(model, train, val, training, arguments: TrainingArguments, progress, 
         history=history,
         best_epoch=round(best_step / steps),
         seconds=sum(entry["seconds"] for entry in history),
-        peak_memory_mb=watch.stages[0].peak_gpu_mb or watch.stages[0].peak_memory_mb,
+        peak_memory_mb=watch.stages[0].peak_memory_mb,
+        peak_gpu_mb=watch.stages[0].peak_gpu_mb,
         precision="bf16" if arguments.bf16 else "fp16" if arguments.fp16 else "fp32",
     )

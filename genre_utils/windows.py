@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from genre_utils.device import precision_of
+from genre_utils.device import default_device, precision_of
 from genre_utils.errors import GenreError
 
 
@@ -94,14 +94,14 @@ def predict_clips(
     Parameters
     ----------
     model : nn.Module
-        Returns a dict with ``logits``.
+        Returns a dict with ``logits``. It moves to this machine's :func:`~genre_utils.device.default_device`, and stays there.
     inputs : float array or Rows (n, ..., time)
     window : int or None
         In frames or samples, as in training.
     precision : {"auto", "fp32", "bf16", "fp16"}
     """
     windows = WindowSet(inputs, np.zeros(len(inputs)), window)
-    device = next(model.parameters()).device
+    device = next(model.to(default_device()).parameters()).device
     precision = precision_of(device, model) if precision == "auto" else precision
     kind = torch.float16 if precision == "fp16" else torch.bfloat16
     was_training, rows = model.training, []

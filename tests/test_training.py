@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import TrainerCallback
 
+from genre_utils import training
 from genre_utils.errors import GenreError
 from genre_utils.models.cnn import GenreCNN
 from genre_utils.models.saved import WEIGHTS
@@ -108,6 +109,15 @@ class Exponential(torch.nn.Module):
         return {"loss": (self.weight * input_values).exp().sum()}
 
 
+class Fed(torch.nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, input_values):
+        return {"loss": self.inner(input_values).sum()}
+
+
 def test_what_a_step_keeps_is_counted_to_the_byte():
     assert kept_mb(Exponential(), {"input_values": torch.zeros(3, 1000)}) == 2 * 3 * 1000 * 4 / 2**20
 
@@ -125,6 +135,20 @@ def test_asking_what_a_step_keeps_leaves_the_model_and_the_random_numbers_as_the
     assert torch.equal(torch.rand(2), alone)
 
 
+def test_parts_that_lie_on_another_device_are_brought_together():
+    model = torch.nn.Sequential(torch.nn.Linear(3, 2, device="meta"), torch.nn.Linear(2, 1))  # meta: the one other device everywhere
+    kept_mb(Fed(model), {"input_values": torch.zeros(4, 3)})
+    assert {weight.device.type for weight in model.parameters()} == {"meta"}
+
+
+def test_a_training_begins_on_the_default_device(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "default_device", lambda: "meta")
+    model = head()
+    with pytest.raises(NotImplementedError, match="meta tensor"):  # it has no numbers to train on, but it is where it was sent
+        fit(model, *sets(pooled()), TRAINING, seed=0, out_dir=tmp_path, progress=False, precision="fp32")
+    assert {weight.device.type for weight in model.parameters()} == {"meta"}
+
+
 def test_the_memory_that_a_training_needs_is_said_before_it(tmp_path, capsys):
     images, labels = spectrograms(64)
     images = np.tile(images, (1, 1, 4, 8))  # (64, 1, 128, 320): a step keeps far more than anything else moves
@@ -133,7 +157,7 @@ def test_the_memory_that_a_training_needs_is_said_before_it(tmp_path, capsys):
     said = capsys.readouterr().out
     expected, in_use, _ = (float(number.replace(",", "")) for number in re.findall(r"([\d,]+) MB", said))
     if torch.cuda.is_available():
-        assert result.peak_memory_mb < 2 * expected
+        assert result.peak_gpu_mb < 2 * expected
     else:
         assert 0.6 * expected < result.peak_memory_mb - in_use < 1.6 * expected
 

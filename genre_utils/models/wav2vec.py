@@ -87,10 +87,11 @@ class Backbone(nn.Module):
         """States of every layer: ``num_layers + 1`` float tensors (b, frames, hidden_size).
 
         `waves`, float (b, samples) at 16 kHz, may have any scale: each excerpt is brought to zero mean and unit
-        variance, as in pre-training.
+        variance, as in pre-training. They are heard, and the states stay, where the weights are.
         """
         if waves.shape[-1] < 2 or self.num_frames(waves.shape[-1]) < 1:
             raise GenreError(f"an excerpt of {waves.shape[-1]} samples is too short for {self.name}: give it 0.1 s")
+        waves = waves.to(next(self.model.feature_extractor.parameters()).device)
         waves = waves - waves.mean(dim=-1, keepdim=True)
         waves = waves / (waves.var(dim=-1, keepdim=True, unbiased=False) + 1e-7).sqrt()
         out = self.model(waves, output_hidden_states=True)

@@ -248,7 +248,7 @@ def _run_one(chapter: Chapter, run: Identity, out: Path) -> Path:
             # Not papermill's `cwd`: that changes the folder of this whole process, the chapter beside this one included.
             resources={"metadata": {"path": str(chapter.path.resolve().parent)}},
             progress_bar=bar,
-            extra_arguments=["--log-level=ERROR"],
+            extra_arguments=["--log-level=CRITICAL"],  # a kernel that is told to end calls that an error, now and then
         )
     except PapermillExecutionError as error:
         raise WorkFailed(_failure(chapter, f"{error.ename}: {error.evalue}", unfinished)) from error
