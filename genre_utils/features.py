@@ -178,6 +178,7 @@ def _parallel(make: Callable, tasks: list[tuple]) -> Iterable:
         return (make(*task) for task in tasks)
     from joblib import Parallel, delayed, parallel_config
 
+    warnings.filterwarnings("ignore", "A worker stopped", UserWarning)  # one that has grown is replaced, which is as it should be
     # The first one here: librosa compiles on first use, and processes that write numba's cache together
     # can spoil it, so that each later one crashes (numba issue 10128).
     first = make(*tasks[0])

@@ -98,6 +98,9 @@ def finished(page: str, place: Path, terms: dict[str, tuple[str, str]], paper: b
         text.decompose()  # says the same as the bar of the fold that is closed
     for text in article.select("summary p"):
         text.name = "span"  # a bar holds no paragraph
+        if text.get_text(strip=True) == "Answer":  # what a cell computed, not how
+            for code in text.find_parent("details").select(".cell_input"):
+                code.decompose()
     for style in article.select("style[scoped]"):
         style.decompose()
     for table in article.find_all("table"):
