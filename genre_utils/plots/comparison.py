@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from genre_utils.evaluation import Interval
 from genre_utils.plots.style import (
-    APPROACH_MARKERS, BLUE, GREEN, GREY, INK, ORANGE, colour, described, errors, label, new_figure, percent_axis,
+    APPROACH_MARKERS, BLUE, GREEN, GREY, INK, NARROW_IN, ORANGE, colour, described, errors, label, new_figure, percent_axis,
 )  # fmt: skip
 from genre_utils.profiles import GENRES
 
@@ -25,16 +25,20 @@ _FADING = LinearSegmentedColormap.from_list("fading", [(*to_rgb(BLUE), 0), (*to_
 Row = tuple[str, str, Interval]
 
 
-def _forest(rows: Sequence[Row], inches_a_row: float, scale: float = 1) -> tuple[Figure, Axes]:
-    """Values with their intervals from top to bottom; open markers where the interval holds zero."""
-    fig, ax = new_figure(inches_a_row * len(rows) + 1.0)
-    for y, (_, approach, score) in enumerate(rows):
+def _forest(rows: Sequence[Row], values: Sequence[str], inches_a_row: float = 0.42, scale: float = 1) -> tuple[Figure, Axes]:
+    """Intervals from top to bottom, each below its text and its value in words, so that a phone has room for them; open
+    markers where the interval holds zero."""
+    fig, ax = new_figure(inches_a_row * len(rows) + 1.0, width_in=NARROW_IN)
+    for y, ((text, approach, score), value) in enumerate(zip(rows, values, strict=True)):
+        for words, side, x in ((text, "left", 0), (value, "right", 1)):
+            ax.annotate(words, (x, y), (0, 5), ("axes fraction", "data"), "offset points", ha=side, va="bottom", fontsize=9)
         hue = colour(approach)
         face = hue if score.low > 0 or score.high < 0 else "none"
         ax.errorbar([scale * score.value], [y], xerr=scale * errors([score]), color=hue, markerfacecolor=face,
                     marker=APPROACH_MARKERS.get(approach, "o"), capsize=4, markersize=7)  # fmt: skip
-    ax.set_yticks(range(len(rows)), [text for text, _, _ in rows])
-    ax.set_ylim(len(rows) - 0.5, -0.8)
+    ax.set_yticks([])
+    ax.spines["left"].set_visible(False)
+    ax.set_ylim(len(rows) - 0.6, -1.1)
     return fig, ax
 
 
@@ -46,27 +50,26 @@ def accuracy_intervals(
     `repeats` maps the text of a row to accuracies of single seeds or splits, drawn as dots below the line.
     """
     repeats = repeats or {}
-    fig, ax = _forest(rows, 0.42 if not repeats else 0.6)
+    values = [f"{100 * score.value:.1f} % of {score.n}" for _, _, score in rows]
+    fig, ax = _forest(rows, values, 0.42 if not repeats else 0.6)
     told = []
     for y, (text, approach, score) in enumerate(rows):
-        above = f"{100 * score.value:.1f} %  (n = {score.n})"
-        ax.annotate(above, (score.value, y), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=9)
         told.append(f"{text} {score}")
         values = repeats.get(text, ())
         if len(values):
             ax.scatter(values, y + np.resize((0.18, 0.27, 0.36), len(values)), s=14, color=colour(approach), alpha=0.7)
             told[-1] += f" ({len(values)} from {100 * min(values):.0f} to {100 * max(values):.0f} %)"
     percent_axis(ax, "x")
-    ax.axvline(1 / genres, color=GREY, linestyle=":")
-    ax.annotate("chance", (1 / genres, -0.75), xytext=(4, 0), textcoords="offset points", va="top", fontsize=9)
+    ax.axvline(1 / genres, color=GREY, linestyle=":", linewidth=1)
+    ax.annotate("chance", (1 / genres, -1.05), xytext=(4, 0), textcoords="offset points", va="top", fontsize=9)
     ax.set_xlabel("accuracy, with 95 % interval" + ("; a dot for each repeat" if repeats else ""))
     return described(fig, ax, f"Accuracy with 95 % intervals: {'; '.join(told)}.")
 
 
 def lead_intervals(rows: Sequence[Row], name: str) -> tuple[Figure, Axes]:
     """A forest plot of differences, given as fractions and drawn in points (hundredths)."""
-    fig, ax = _forest(rows, 0.36, scale=100)
-    ax.axvline(0, color=GREY, linestyle=":")
+    fig, ax = _forest(rows, [f"{100 * gap.value:+.1f}" for _, _, gap in rows], scale=100)
+    ax.axvline(0, color=GREY, linestyle=":", linewidth=1)
     ax.set_xlabel(name)
     told = (f"{text} {100 * gap.value:+.1f} [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]" for text, _, gap in rows)
     return described(fig, ax, f"{name.capitalize()}: {'; '.join(told)}.")

@@ -22,7 +22,7 @@ from PIL import Image, features
 
 from genre_utils.audio import encode_mp3
 from genre_utils.plots.audio import waveform_and_mel
-from genre_utils.plots.style import INK, alt_text
+from genre_utils.plots.style import INK, NARROW_IN, alt_text
 
 #: Pixels per inch of a spectrogram, and of the page that shows it: phones and retina screens gain.
 DPI, _PAGE_DPI = 130, 100
@@ -72,7 +72,7 @@ def figure_html(fig: Figure | tuple, alt: str | None = None, caption: str | None
     """An HTML ``<figure>`` with the drawing, its alt text and an optional visible caption."""
     fig = fig[0] if isinstance(fig, tuple) else fig
     text = f'<figcaption style="{_CAPTION}">{html.escape(caption)}</figcaption>' if caption else ""
-    wide = ' tabindex="0"' if fig.get_figwidth() > 4 else ""  # it scrolls on a phone, and must be reached without a mouse
+    wide = ' tabindex="0"' if fig.get_figwidth() > NARROW_IN else ""  # it scrolls on a phone, and must be reached without a mouse
     return f'<figure class="drawing"{wide} style="{_FIGURE}">{drawing(fig, _alt(fig, alt))}{text}</figure>'
 
 
