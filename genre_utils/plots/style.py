@@ -45,7 +45,7 @@ SEQUENTIAL = "magma"
 #: Full text width of a page, in inches. At this width no type is smaller than 9 points.
 WIDTH_IN = 6.5
 #: Width of a figure whose words can be read on a phone as it is.
-NARROW_IN = 4.4
+NARROW_IN = 4.3
 STYLE: dict[str, Any] = {
     "figure.dpi": 100, "font.size": 10, "axes.titlesize": 11, "axes.labelsize": 10, "xtick.labelsize": 9, "ytick.labelsize": 9,
     "legend.fontsize": 9, "legend.frameon": False, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": False,
