@@ -373,13 +373,13 @@ def fit(
     if not any(p.requires_grad for p in model.parameters()):
         raise GenreError("nothing to train: every parameter of the model is frozen")
     folder = Path(out_dir)
-    model.to(default_device())  # parts of it may lie on a GPU already, as a backbone that was heard does
     precision = precision_of(model=model) if precision == "auto" else precision
     train.train, train.seed = True, seed
     key = _key(model, train, val, training, seed, precision)
     checkpoints = folder / "checkpoints"
     arguments = _arguments(checkpoints, training, seed, precision)
     arguments.device  # noqa: B018  (under torchrun, this is where the processes meet)
+    model.to(default_device())  # parts of it may lie on a GPU already, as a backbone that was heard does
     first = arguments.process_index == 0
     with disk_access(f"write the training to {folder}", RunError, "GENRE_UTILS_RUNS"):
         folder.mkdir(parents=True, exist_ok=True)
