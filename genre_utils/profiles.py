@@ -127,7 +127,7 @@ PROFILES: dict[str, Profile] = {
         clips_per_genre=10,
         clip_s=30.0,
         cnn=Training(epochs=36, batch_size=16, learning_rate=2e-3, window_s=2.0, patience=36),
-        about="100 real GTZAN clips (the public mini subset), on a CPU",
+        about="real GTZAN clips, of the public mini subset of a hundred; for a CPU",
     ),
     "gtzan": Profile(
         name="gtzan",
@@ -140,6 +140,6 @@ PROFILES: dict[str, Profile] = {
         cnn=Training(epochs=60, batch_size=16, learning_rate=1e-3, window_s=30.0, patience=12),
         head_only=Training(epochs=200, batch_size=64, learning_rate=1e-3, window_s=10.0, patience=25),
         full=Training(epochs=12, batch_size=8, learning_rate=3e-5, window_s=10.0, patience=4),
-        about="all 1000 GTZAN clips and wav2vec2-base: the replication itself, for one GPU",
+        about="GTZAN itself; with all of its clips and wav2vec2-base this is the replication, for one GPU",
     ),
 }
