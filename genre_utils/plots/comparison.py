@@ -101,6 +101,7 @@ def confusion(matrices: Mapping[str, np.ndarray], genres: Sequence[str] = GENRES
         for text, dark in zip(ax.texts, share.flat, strict=True):
             text.set_color("white" if dark > 0.5 else INK)
         ax.tick_params(axis="x", rotation=90)
+        ax.tick_params(axis="y", rotation=0)
         ax.set(title=label(name), xlabel="predicted", ylabel="true" if ax in axes[:, 0] else "")
         told.append(f"{label(name)} {np.trace(matrix)} of {matrix.sum()} clips right, {_worst(matrix, genres)}")
     return described(fig, axes, f"Confusion matrix: {'; '.join(told)}.")
