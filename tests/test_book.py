@@ -24,6 +24,12 @@ each_page = pytest.mark.parametrize("name", PAGES)
 each_chapter = pytest.mark.parametrize("name", CHAPTERS)
 
 
+def test_a_computed_answer_shows_no_code(html):
+    folds = [fold for fold in article(html, "chapters/06_comparison").select("details") if fold.summary.get_text(strip=True) == "Answer"]
+    computed = [fold for fold in folds if fold.select(".cell_output")]
+    assert computed and not any(fold.select(".cell_input") for fold in computed)
+
+
 @pytest.fixture(scope="session")
 def html() -> Path:
     require_chapters()
