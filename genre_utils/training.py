@@ -55,12 +55,10 @@ class FitResult:
         Counted from 1, as in `history`.
     seconds : float
         Training time, validation included, over all interruptions.
-    peak_memory_mb : float
-        Largest resident memory of the process during the fit.
+    peak_memory_mb, peak_gpu_mb : float
+        Largest resident memory of the process during the fit, and what it held of a GPU (None without one).
     precision : str
         "fp32", "bf16" or "fp16".
-    peak_gpu_mb : float or None
-        Largest memory that it held of a GPU, where one was used.
     reused : bool
         True if a finished fit with the same key was found and nothing was trained.
     """
