@@ -193,7 +193,7 @@ def section(one: dict) -> str:
     bf16 = {name: its["step_s"] for name, its in (one["fairseq"] or {}).get("bf16", {}).items()}
     beside = f" A step of fine-tuning took {1000 * bf16['ours']:.0f} ms, one of fairseq's own model {1000 * bf16['fairseq']:.0f} ms." if bf16 else ""
     names = list(trainings)
-    text = f"""Rehearsed with stand-ins: rendered clips under GTZAN's names, and a wav2vec 2.0 of the base layout with random weights. The numbers of clips
+    text = """Rehearsed with stand-ins: rendered clips under GTZAN's names, and a wav2vec 2.0 of the base layout with random weights. The numbers of clips
 and of epochs are those of the profile gtzan on the fault-filtered split; an epoch counts validation and saving in. The last column says how much of the arithmetic that the
 card's maker publishes (half precision) a step reaches; for head-only it is that of the backbone, which hears each clip once."""
     more = f"""With all that a chapter does beside its training (features of a thousand clips on {one['machine']['cores']} cores, the simple baselines, the figures),
