@@ -280,7 +280,10 @@ def _say_what_it_needs(model: nn.Module, train: WindowSet, batch_size: int) -> N
     """Print how much memory a training will take: gradients, Adam's two averages, and what a step keeps."""
     trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
     some = [train[clip] for clip in range(min(2, len(train)))]
-    step_mb = kept_mb(model, {name: torch.stack([one[name] for one in some]) for name in some[0]}) / len(some) * batch_size
+    try:
+        step_mb = kept_mb(model, {name: torch.stack([one[name] for one in some]) for name in some[0]}) / len(some) * batch_size
+    except torch.OutOfMemoryError:  # in full precision, and all kept: the training itself may do with less
+        return print("Memory: what a step keeps of two clips is already more than the GPU has free.")
     used, free = memory_mb()
     need = 12 * trained / 2**20 + step_mb
     print(f"Memory: about {need:,.0f} MB expected beside the {used:,.0f} MB in use; {free:,.0f} MB are free.")

@@ -387,6 +387,13 @@ def test_a_gpu_without_room_for_two_excerpts_is_an_error_that_says_what_to_do(tm
         fit(Card(0), *sets((waves, labels)), TRAINING, seed=0, out_dir=tmp_path, progress=False, precision="fp32")
 
 
+def test_a_gpu_that_two_excerpts_fill_is_told_of_and_used_all_the_same(tmp_path, capsys):
+    waves, labels = np.random.default_rng(0).standard_normal((8, 4000)).astype(np.float32), np.arange(8) % 2
+    brief = replace(TRAINING, epochs=1)
+    fit(card := Card(1).freeze("encoder"), *sets((waves, labels)), brief, seed=0, out_dir=tmp_path, progress=True, precision="fp32")
+    assert "already more than the GPU has free" in capsys.readouterr().out and max(card.fed) == 2
+
+
 def test_nothing_is_printed_while_training(tmp_path, capfd):
     fit(head(), *sets(pooled()), TRAINING, seed=0, out_dir=tmp_path, progress=False)
     out, err = capfd.readouterr()
