@@ -11,7 +11,7 @@ import matplotlib
 import numpy as np
 import pytest
 from bs4 import BeautifulSoup
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -247,6 +247,7 @@ def test_shown_pyplot_figure_is_not_shown_a_second_time(shown):
 
 @settings(deadline=None, max_examples=40)
 @given(st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=40))
+@example("A\\0 and \\g<0>")
 def test_any_alt_text_survives_html(text):
     fig = Figure(figsize=(0.3, 0.3))
     assert BeautifulSoup(plots.figure_html(fig, alt=text), "html.parser").svg["aria-label"] == text

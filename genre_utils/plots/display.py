@@ -54,7 +54,8 @@ def drawing(fig: Figure, alt: str) -> str:
     width, height = (f"{_PAGE_DPI * inch:.0f}" for inch in fig.get_size_inches())
     box = re.search(r'viewBox="[^"]*"', svg)[0]
     head = f'<svg role="img" aria-label="{html.escape(alt)}" width="{width}" height="{height}" {box} xmlns="http://www.w3.org/2000/svg" '
-    return re.sub(r"<svg[^>]*>", head + 'xmlns:xlink="http://www.w3.org/1999/xlink" style="max-width:100%;height:auto">', svg, count=1)
+    head += 'xmlns:xlink="http://www.w3.org/1999/xlink" style="max-width:100%;height:auto">'
+    return re.sub(r"<svg[^>]*>", lambda _: head, svg, count=1)  # as it is: a backslash in `alt` means nothing else
 
 
 def _data_uri(content: bytes, kind: str) -> str:
