@@ -260,6 +260,8 @@ def kept_mb(model: nn.Module, batch: dict[str, torch.Tensor]) -> float:
 
     The model is as it was afterwards, its running statistics too; parts that lay elsewhere moved to where its first weight is.
     """
+    where = next(model.parameters()).device
+    model.to(where)  # first: what moves is another storage afterwards, and would not be known for a weight
     weights, kept = {weight.data_ptr() for weight in model.parameters()}, {}
     before, was_training = {name: value.clone() for name, value in model.named_buffers()}, model.training
 
@@ -268,8 +270,6 @@ def kept_mb(model: nn.Module, batch: dict[str, torch.Tensor]) -> float:
             kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
         return tensor
 
-    where = next(model.parameters()).device
-    model.to(where)
     with torch.random.fork_rng(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         model.train()(**{name: value.to(where) for name, value in batch.items()})
     model.train(was_training).load_state_dict(before, strict=False)
@@ -285,8 +285,7 @@ def _say_what_it_needs(model: nn.Module, train: WindowSet, batch_size: int) -> N
     except torch.OutOfMemoryError:  # in full precision, and all kept: the training itself may do with less
         return print("Memory: what a step keeps of two clips is already more than the GPU has free.")
     used, free = memory_mb()
-    need = 12 * trained / 2**20 + step_mb
-    print(f"Memory: about {need:,.0f} MB expected beside the {used:,.0f} MB in use; {free:,.0f} MB are free.")
+    print(f"Memory: about {12 * trained / 2**20 + step_mb:,.0f} MB expected beside the {used:,.0f} MB in use; {free:,.0f} MB are free.")
 
 
 def _arguments(folder: Path, training: Training, seed: int, precision: str) -> TrainingArguments:
