@@ -1,4 +1,4 @@
-"""Where a run computes, and in what arithmetic."""
+"""Where a run computes, in what arithmetic, and with how much memory."""
 
 from __future__ import annotations
 
@@ -47,6 +47,31 @@ def memory_mb() -> tuple[float, float]:
     if default_device() == "cuda":
         return torch.cuda.memory_allocated() / 2**20, torch.cuda.mem_get_info()[0] / 2**20
     return psutil.Process().memory_info().rss / 2**20, psutil.virtual_memory().available / 2**20
+
+
+def kept_mb(model, batch: dict) -> float:
+    """MB that a training step on `batch` (name -> tensor) keeps for its backward pass, weights not counted: what autograd saves.
+
+    The model is as it was afterwards, its running statistics too; parts that lay elsewhere moved to where its first weight is.
+    """
+    import torch
+
+    where = next(model.parameters()).device
+    model.to(where)  # first: what moves is another storage afterwards, and would not be known for a weight
+    weights, kept = {weight.data_ptr() for weight in model.parameters()}, {}
+    before, was_training = {name: value.clone() for name, value in model.named_buffers()}, model.training
+
+    def pack(tensor):
+        if tensor.data_ptr() not in weights:
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    try:
+        with torch.random.fork_rng(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            model.train()(**{name: value.to(where) for name, value in batch.items()})
+    finally:
+        model.train(was_training).load_state_dict(before, strict=False)
+    return sum(kept.values()) / 2**20
 
 
 def precision_of(device=None, model=None) -> str:

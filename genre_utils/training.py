@@ -23,7 +23,7 @@ from torch import nn
 from tqdm import tqdm
 from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from genre_utils.device import default_device, memory_mb, precision_of
+from genre_utils.device import default_device, kept_mb, memory_mb, precision_of
 from genre_utils.errors import CheckpointError, GenreError, RunError
 from genre_utils.models.cnn import GenreCNN
 from genre_utils.models.saved import WEIGHTS, read_json, read_weights, save_model, write_json
@@ -253,27 +253,6 @@ def steps_per_epoch(clips: int, batch_size: int) -> int:
     time): batch normalisation cannot work with one, and a step on one clip teaches little."""
     whole, rest = divmod(clips, batch_size)
     return max(1, whole + (rest > 1))
-
-
-def kept_mb(model: nn.Module, batch: dict[str, torch.Tensor]) -> float:
-    """MB that a training step on `batch` keeps for its backward pass, weights not counted: what autograd saves.
-
-    The model is as it was afterwards, its running statistics too; parts that lay elsewhere moved to where its first weight is.
-    """
-    where = next(model.parameters()).device
-    model.to(where)  # first: what moves is another storage afterwards, and would not be known for a weight
-    weights, kept = {weight.data_ptr() for weight in model.parameters()}, {}
-    before, was_training = {name: value.clone() for name, value in model.named_buffers()}, model.training
-
-    def pack(tensor):
-        if tensor.data_ptr() not in weights:
-            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    with torch.random.fork_rng(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        model.train()(**{name: value.to(where) for name, value in batch.items()})
-    model.train(was_training).load_state_dict(before, strict=False)
-    return sum(kept.values()) / 2**20
 
 
 def _say_what_it_needs(model: nn.Module, train: WindowSet, batch_size: int) -> None:

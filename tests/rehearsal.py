@@ -19,6 +19,7 @@ import shutil
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -179,20 +180,20 @@ def main(
         }  # fmt: skip
         for split in splits.split(","):
             about = ["--profile", "gtzan", "--split", split, "--genres", genres]
-            try:
-                for number in map(int, chapters.split(",")):
-                    try:
-                        rows.append(rehearse(number, about, home / "chapters" / split, environment, small, interrupt=not whole))
-                        print(json.dumps(rows[-1]), flush=True)
-                        (home / "took.json").write_text(json.dumps(rows, indent=1))
-                    except Failed as error:
-                        failures.append(str(error))
-                        print(error, flush=True)
-                Watched(["export", *about, "--out", str(home / f"{split}.json")], environment).finish()
-                Watched(["ledger", str(home / f"{split}.json")], environment).finish()
-            except Failed as error:
-                failures.append(str(error))
-                print(error, flush=True)
+            steps = [partial(rehearse, int(n), about, home / "chapters" / split, environment, small, not whole) for n in chapters.split(",")]
+            for words in (["export", *about, "--out", str(home / f"{split}.json")], ["ledger", str(home / f"{split}.json")]):
+                steps.append(lambda words=words: Watched(words, environment).finish())
+            for step in steps:  # one that fails does not keep the others from being tried
+                try:
+                    found = step()
+                except Failed as error:
+                    failures.append(str(error))
+                    print(error, flush=True)
+                    continue
+                if isinstance(found, dict):
+                    rows.append(found)
+                    print(json.dumps(found), flush=True)
+                    (home / "took.json").write_text(json.dumps(rows, indent=1))
     asked = [path for path in hub.asked if f"/{GTZAN.backbone}/resolve/{GTZAN.backbone_revision}/" in path]
     killed = sum(row["killed"] for row in rows)
     print(f"{len(rows)} chapters, {killed} killed once and resumed; {len(asked)} requests to the Hub; {len(failures)} failures")

@@ -16,12 +16,13 @@ from safetensors.torch import load_file
 from transformers import TrainerCallback
 
 from genre_utils import training
+from genre_utils.device import kept_mb
 from genre_utils.errors import GenreError
 from genre_utils.models.cnn import GenreCNN
 from genre_utils.models.saved import WEIGHTS
 from genre_utils.models.wav2vec import GenreWav2Vec, HeadClassifier, random_backbone
 from genre_utils.profiles import Training
-from genre_utils.training import FIT, fit, kept_mb, set_seed, steps_per_epoch
+from genre_utils.training import FIT, fit, set_seed, steps_per_epoch
 from genre_utils.windows import WindowSet, predict_clips
 
 TRAINING = Training(epochs=3, batch_size=8, learning_rate=3e-3, window_s=1.0, patience=3)
@@ -133,6 +134,17 @@ def test_asking_what_a_step_keeps_leaves_the_model_and_the_random_numbers_as_the
     assert kept_mb(model, batch) > images.nbytes / 2**20
     assert same_weights(model, untouched) and not model.training  # running statistics too
     assert torch.equal(torch.rand(2), alone)
+
+
+def test_a_step_that_memory_does_not_hold_leaves_the_model_as_it_was():
+    class TooLarge(torch.nn.Linear):
+        def forward(self, input_values):
+            raise torch.OutOfMemoryError
+
+    model = TooLarge(1, 1).eval()
+    with pytest.raises(torch.OutOfMemoryError):
+        kept_mb(model, {"input_values": torch.zeros(1, 1)})
+    assert not model.training
 
 
 def test_parts_that_lie_on_another_device_are_brought_together():
