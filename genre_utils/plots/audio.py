@@ -127,7 +127,8 @@ def feature_map(points: np.ndarray, genres: Sequence[str], title: str = "") -> t
         markers=GENRE_MARKERS, s=25, alpha=0.8, linewidth=0.2, rasterized=True, ax=ax,
     )  # fmt: skip
     ax.set(xlabel="component 1", ylabel="component 2", title=title)
-    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), handletextpad=0.2)
+    ax.get_legend().remove()
+    fig.legend(loc="outside lower center", ncols=5, handletextpad=0.1, columnspacing=0.8)
     named = ", ".join(present)
     return described(fig, ax, f"{title or 'Map'}: {len(x)} clips in two dimensions, coloured by genre ({named}).")
 

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from genre_utils.evaluation import Interval
 from genre_utils.plots.style import (
-    APPROACH_MARKERS, BLUE, GREEN, GREY, INK, NARROW_IN, ORANGE, colour, described, errors, label, new_figure, percent_axis,
+    APPROACH_MARKERS, BLUE, GREEN, GREY, INK, ORANGE, colour, described, errors, label, new_figure, percent_axis,
 )  # fmt: skip
 from genre_utils.profiles import GENRES
 
@@ -28,7 +28,7 @@ Row = tuple[str, str, Interval]
 def _forest(rows: Sequence[Row], values: Sequence[str], inches_a_row: float = 0.42, scale: float = 1) -> tuple[Figure, Axes]:
     """Intervals from top to bottom, each below its text and its value in words, so that a phone has room for them; open
     markers where the interval holds zero."""
-    fig, ax = new_figure(inches_a_row * len(rows) + 1.0, width_in=NARROW_IN)
+    fig, ax = new_figure(inches_a_row * len(rows) + 1.0)
     for y, ((text, approach, score), value) in enumerate(zip(rows, values, strict=True)):
         for words, side, x in ((text, "left", 0), (value, "right", 1)):
             ax.annotate(words, (x, y), (0, 5), ("axes fraction", "data"), "offset points", ha=side, va="bottom", fontsize=9)
@@ -83,35 +83,28 @@ def _worst(matrix: np.ndarray, genres: Sequence[str]) -> str:
     return f"most often {genres[row]} taken for {genres[column]} ({int(wrong[row, column])} times)"
 
 
-def confusion(matrices: Mapping[str, np.ndarray], genres: Sequence[str] = GENRES) -> tuple[Figure, np.ndarray]:
-    """Confusion matrices, two to a row: approach -> counts, shape (k, k), rows true; colours: share of the row."""
-    columns = min(2, len(matrices))
-    rows = -(-len(matrices) // columns)
-    size = {"height_in": 3.9 * rows, "width_in": 6.5} if columns == 2 else {"height_in": 4.6, "width_in": 4.6}
-    fig, axes = new_figure(rows=rows, columns=columns, squeeze=False, sharey=True, **size)
-    for ax in axes.flat[len(matrices) :]:
-        ax.set_visible(False)
-    told = []
-    for ax, (name, matrix) in zip(axes.flat, matrices.items(), strict=False):
-        share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-        sns.heatmap(
-            share, vmin=0, vmax=1, cmap=_FADING, cbar=False, annot=np.where(matrix > 0, matrix.astype(str), ""), fmt="",
-            annot_kws={"size": 9}, square=True, xticklabels=genres, yticklabels=genres, rasterized=True, ax=ax,
-        )  # fmt: skip
-        for text, dark in zip(ax.texts, share.flat, strict=True):
-            text.set_color("white" if dark > 0.5 else INK)
-        ax.tick_params(axis="x", rotation=90)
-        ax.tick_params(axis="y", rotation=0)
-        ax.set(title=label(name), xlabel="predicted", ylabel="true" if ax in axes[:, 0] else "")
-        told.append(f"{label(name)} {np.trace(matrix)} of {matrix.sum()} clips right, {_worst(matrix, genres)}")
-    return described(fig, axes, f"Confusion matrix: {'; '.join(told)}.")
+def confusion(approach: str, matrix: np.ndarray, genres: Sequence[str] = GENRES) -> tuple[Figure, Axes]:
+    """A confusion matrix of counts, shape (k, k), rows true; colours: share of the row."""
+    fig, ax = new_figure(4.3)
+    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    sns.heatmap(
+        share, vmin=0, vmax=1, cmap=_FADING, cbar=False, annot=np.where(matrix > 0, matrix.astype(str), ""), fmt="",
+        annot_kws={"size": 9}, square=True, xticklabels=genres, yticklabels=genres, rasterized=True, ax=ax,
+    )  # fmt: skip
+    for text, dark in zip(ax.texts, share.flat, strict=True):
+        text.set_color("white" if dark > 0.5 else INK)
+    ax.tick_params(axis="x", rotation=90)
+    ax.tick_params(axis="y", rotation=0)
+    ax.set(title=label(approach), xlabel="predicted", ylabel="true")
+    told = f"{label(approach)} {np.trace(matrix)} of {matrix.sum()} clips right, {_worst(matrix, genres)}"
+    return described(fig, ax, f"Confusion matrix: {told}.")
 
 
 def per_genre_bars(tables: Mapping[str, pd.DataFrame]) -> tuple[Figure, Axes]:
     """F1 of each genre with its interval: approach -> table of :func:`genre_utils.evaluation.per_genre`."""
     by_genre = {label(approach): table.set_index("genre") for approach, table in tables.items()}
     f1 = pd.DataFrame({name: table["f1"] for name, table in by_genre.items()})
-    fig, ax = new_figure(0.16 * len(f1) * max(2, len(tables)) + 1.1)
+    fig, ax = new_figure(0.12 * len(f1) * max(2, len(tables)) + 1.1)
     f1.plot.barh(
         ax=ax, xerr=[np.clip([t["f1"] - t["f1_low"], t["f1_high"] - t["f1"]], 0, 1) for t in by_genre.values()],
         color=[colour(approach) for approach in tables], width=0.8, capsize=2, error_kw={"elinewidth": 1},
@@ -134,19 +127,19 @@ def learning_curves(history: Sequence[Mapping], best_epoch: int, approach: str) 
     """
     table = pd.DataFrame(history).set_index("epoch")
     accuracy, train = table["val_accuracy"].astype(float), table["train_loss"].dropna()
-    fig, axes = new_figure(2.9, columns=2)
+    fig, axes = new_figure(3.8, rows=2, sharex=True)
     axes[0].plot(table["val_loss"].dropna(), color=colour(approach), label="validation")
     axes[0].plot(train, color=colour(approach), linestyle=":", label="training")
     axes[1].plot(accuracy.dropna(), color=colour(approach))
     percent_axis(axes[1])
     axes[0].set_ylabel("loss")
     axes[1].set_ylabel("validation accuracy")
+    axes[1].set_xlabel("epoch")
     for ax in axes:
-        ax.set_xlabel("epoch")
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         ax.axvline(best_epoch, color=GREY, linewidth=1, linestyle="--")
     axes[0].legend()
-    axes[1].set_title(f"dashed: epoch {best_epoch}, whose weights are used", fontsize=9)
+    axes[0].set_title(f"dashed: epoch {best_epoch}, whose weights are used", fontsize=9)
     return described(fig, axes, f"Learning curves {label(approach)}: the training loss goes from {train.iloc[0]:.2f} "
                      f"to {train.iloc[-1]:.2f}, and the validation accuracy peaks at {100 * accuracy.max():.0f} % "
                      f"in epoch {accuracy.idxmax():.0f}.")  # fmt: skip

@@ -22,7 +22,7 @@ from PIL import Image, features
 
 from genre_utils.audio import encode_mp3
 from genre_utils.plots.audio import waveform_and_mel
-from genre_utils.plots.style import INK, NARROW_IN, alt_text
+from genre_utils.plots.style import INK, alt_text
 
 #: Pixels per inch of a spectrogram, and of the page that shows it: phones and retina screens gain.
 DPI, _PAGE_DPI = 130, 100
@@ -73,22 +73,25 @@ def figure_html(fig: Figure | tuple, alt: str | None = None, caption: str | None
     """An HTML ``<figure>`` with the drawing, its alt text and an optional visible caption."""
     fig = fig[0] if isinstance(fig, tuple) else fig
     text = f'<figcaption style="{_CAPTION}">{html.escape(caption)}</figcaption>' if caption else ""
-    wide = ' tabindex="0"' if fig.get_figwidth() > NARROW_IN else ""  # it scrolls on a phone, and must be reached without a mouse
-    return f'<figure class="drawing"{wide} style="{_FIGURE}">{drawing(fig, _alt(fig, alt))}{text}</figure>'
+    return f'<figure class="drawing" style="{_FIGURE}">{drawing(fig, _alt(fig, alt))}{text}</figure>'
 
 
-def show(fig: Figure | tuple, alt: str | None = None, caption: str | None = None) -> None:
-    """Display a figure, or what a figure function returns, with a visible `caption` below it.
+def show(*figures: Figure | tuple, alt: str | None = None, caption: str | None = None) -> None:
+    """Display a figure, or what a figure function returns, with a visible `caption` below it; several in a row that wraps.
 
     `alt` is one sentence for those who do not see the picture, by default the figure function's own; a ValueError if
     there is none.
     """
-    content = figure_html(fig, alt, caption)
-    fig = fig[0] if isinstance(fig, tuple) else fig
+    shown = [fig[0] if isinstance(fig, tuple) else fig for fig in figures]
+    content = "".join(figure_html(fig, alt, caption) for fig in shown)
+    if len(shown) > 1:
+        content = f'<div style="display:flex;flex-wrap:wrap;gap:0 1em" class="drawings">{content}</div>'
     pyplot = sys.modules.get("matplotlib.pyplot")
-    if pyplot is not None and getattr(fig, "number", None) is not None:
-        pyplot.close(fig)  # the inline backend would show it again, without its alt text
-    display({"text/html": content, "text/plain": f"Figure: {_alt(fig, alt)}"}, raw=True)
+    for fig in shown:
+        if pyplot is not None and getattr(fig, "number", None) is not None:
+            pyplot.close(fig)  # the inline backend would show it again, without its alt text
+    told = " ".join(f"Figure: {_alt(fig, alt)}" for fig in shown)
+    display({"text/html": content, "text/plain": told}, raw=True)
 
 
 def player_html(wave: np.ndarray, rate_hz: int, label: str, max_s: float = 5.0) -> str:

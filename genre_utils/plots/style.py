@@ -42,10 +42,8 @@ GREY = "#6E6E6E"
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SEQUENTIAL = "magma"
 
-#: Full text width of a page, in inches. At this width no type is smaller than 9 points.
-WIDTH_IN = 6.5
-#: Width of a figure whose words can be read on a phone as it is.
-NARROW_IN = 4.3
+#: Width of a figure, in inches: its words, of 9 points at least, can be read on a phone too.
+WIDTH_IN = 4.3
 STYLE: dict[str, Any] = {
     "figure.dpi": 100, "font.size": 10, "axes.titlesize": 11, "axes.labelsize": 10, "xtick.labelsize": 9, "ytick.labelsize": 9,
     "legend.fontsize": 9, "legend.frameon": False, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": False,
@@ -60,11 +58,9 @@ def set_style() -> None:
     matplotlib.rcParams.update(STYLE)
 
 
-def new_figure(
-    height_in: float = 3.2, rows: int = 1, columns: int = 1, width_in: float = WIDTH_IN, **options
-) -> tuple[Figure, Any]:
+def new_figure(height_in: float = 3.2, rows: int = 1, columns: int = 1, **options) -> tuple[Figure, Any]:
     """A figure and its axes. It is not registered with pyplot, so that nothing is shown twice."""
-    fig = Figure(figsize=(width_in, height_in), layout="constrained")
+    fig = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
     return fig, fig.subplots(rows, columns, **options)
 
 

@@ -1,0 +1,127 @@
+"""How long must the small backbone be pre-trained, and on what, to help on real music? Pre-trains, probes, and records.
+
+    GTZAN_DIR=... python workflow/scaling.py
+
+Some hours of one core, and two of them may share the pre-trainings (``--only``). What was interrupted goes on.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from pretrain import render_unlabelled
+
+from genre_utils.corpora import Corpus, load_corpus
+from genre_utils.device import default_device
+from genre_utils.experiments.contest import Contestant, LayerProbe, contest, joined
+from genre_utils.experiments.material import COMPLETE, REAL_SOUND
+from genre_utils.features import frozen_states, waves
+from genre_utils.models.pretraining import RATE_HZ, Objective, pretrain
+from genre_utils.models.svm import STRENGTHS
+from genre_utils.models.wav2vec import Backbone, load_backbone, random_backbone
+from genre_utils.paths import home
+from genre_utils.records import FOUR, RANDOM, Experiment
+from genre_utils.splits import Split, fold_groups, grouped_folds
+
+FOLDS, CLIP_S, HELD_OUT, CLIPS = 3, 10, 96, 3200
+#: Steps -> seeds of the pre-training on rendered music. That of 10,000 steps is the shipped backbone.
+RENDERED = {1_000: (0, 1), 3_000: (0, 1)}
+#: Steps of the pre-training of which every second clip is a recorded one, from outside the fold's test clips.
+RECORDED = 3_000
+MIXED = f"{RECORDED:,} steps, half of them of real music"
+
+
+def named(steps: int) -> str:
+    """The contestant that was pre-trained for `steps` on rendered music."""
+    return f"{steps:,} steps"
+
+
+def real_pieces(corpus: Corpus, fold: Split) -> np.ndarray:
+    """What a pre-training may hear of real music: int16 (pieces, samples) of 10 s, no artist of the fold's test clips."""
+    groups = dict(zip(corpus.ids, fold_groups(corpus)[0], strict=True))
+    tested = {groups[clip] for clip in fold.test}
+    heard = waves(corpus, [clip for clip in corpus.ids if groups[clip] not in tested], REAL_SOUND)
+    length = CLIP_S * RATE_HZ
+    whole = heard.shape[1] // length * length
+    return np.concatenate([np.round(np.asarray(wave)[:whole] * 32767).astype(np.int16).reshape(-1, length) for wave in heard])
+
+
+def pretrained(folder: Path, steps: int, seed: int, real: np.ndarray | None = None) -> Backbone:
+    """The backbone of one pre-training with the shipped one's recipe, made in `folder` unless it is there."""
+    if not (folder / "model.safetensors").is_file():
+        rendered = render_unlabelled(CLIPS)
+        music = rendered[HELD_OUT:]
+        if real is not None:
+            music = np.concatenate([music, np.resize(real, music.shape)])
+        objective = Objective(mel_weight=2.0, clip_weight=1.0)
+        told = {"val_waves": rendered[:HELD_OUT], "objective": objective, "seed": seed, "device": default_device()}
+        pretrain(music, folder, steps=steps, window_s=2.0, **told)
+    return load_backbone(folder)
+
+
+def measure(corpus: Corpus, backbones: dict[str, dict], random_seeds: int = 5) -> Experiment:
+    """Frozen probes (layer and penalty tuned inside the training side) of `backbones`: name -> fold -> one for each seed.
+
+    Every clip is tested once; draws are seeds of the pre-training, or of the random weights.
+    """
+    parts = grouped_folds(corpus, FOLDS)
+    heard, some = waves(corpus, corpus.ids, REAL_SOUND), next(iter(backbones.values()))[0][0]
+    grid = {"layer": list(range(some.num_layers + 1)), "strength": list(STRENGTHS)}
+    backbones = backbones | {RANDOM: [[random_backbone(seed, like=some) for seed in range(random_seeds)]] * FOLDS}
+
+    def contestant(fold: int, of: list[list[Backbone]]) -> Contestant:
+        def states(draw: int) -> np.ndarray:
+            return frozen_states(of[fold][draw], heard, window_s=REAL_SOUND.head_only.window_s)
+
+        return Contestant(states, LayerProbe(), grid, draws=len(of[fold]))
+
+    found = []
+    for fold, part in enumerate(parts):
+        asked = {"draws": random_seeds, "fixed": {}, "drawn": {FOUR: lambda _, part=part: [part]}, "apart": (FOUR,)}
+        its = {name: contestant(fold, of) for name, of in backbones.items()}
+        settings = {"folds": FOLDS, "recipe": "that of the shipped backbone"}
+        found.append(contest("scaling", corpus, its, **asked, settings=settings))
+    return together(found)
+
+
+def together(found: list[Experiment]) -> Experiment:
+    """The folds' trials of one contestant and draw as one: each clip is tested by the fold that holds it out."""
+    whole = joined(found)
+    trials = {}
+    for trial in whole.trials:
+        key = trial.contestant, trial.seed
+        before = trials.get(key)
+        marks = [b if m == "-" else m for m, b in zip(trial.marks, before.marks, strict=True)] if before else trial.marks
+        seconds = round(trial.seconds + (before.seconds if before else 0), 1)
+        trials[key] = trial.model_copy(update={"marks": "".join(marks), "seconds": seconds, "settings": {}})
+    return whole.model_copy(update={"trials": list(trials.values())})
+
+
+def main(
+    out: Annotated[Path | None, typer.Option(help="Folder of the pre-trainings (default: build/scaling).")] = None,
+    only: Annotated[str, typer.Option(help="Pre-train those whose folder begins so, and stop: 1000, 3000, real.")] = "",
+) -> None:
+    """Pre-train what is missing, probe all of it on the four complete genres, and write the record."""
+    out = out or home() / "build" / "scaling"
+    everything = load_corpus(REAL_SOUND)
+    corpus = everything.of_genres(COMPLETE)
+    todo = {f"{steps}-{seed}": (steps, seed, None) for steps, seeds in RENDERED.items() for seed in seeds}
+    todo |= {f"real-{fold}": (RECORDED, 0, part) for fold, part in enumerate(grouped_folds(corpus, FOLDS))}
+    made = {}
+    for name, (steps, seed, part) in todo.items():
+        if name.startswith(only):
+            made[name] = pretrained(out / name, steps, seed, None if part is None else real_pieces(everything, part))
+    if not only:
+        backbones = {named(steps): [[made[f"{steps}-{seed}"] for seed in seeds]] * FOLDS for steps, seeds in RENDERED.items()}
+        backbones |= {named(10_000): [[load_backbone("shipped")]] * FOLDS, MIXED: [[made[f"real-{i}"]] for i in range(FOLDS)]}
+        found = measure(corpus, backbones)
+        for name in found.contestants:
+            print(f"{name}: {found.accuracy(name)}")
+        print(found.save(home() / "build" / "experiments" / "scaling.json"))
+
+
+if __name__ == "__main__":
+    typer.run(main)
