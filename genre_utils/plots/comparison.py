@@ -112,7 +112,8 @@ def per_genre_bars(tables: Mapping[str, pd.DataFrame]) -> tuple[Figure, Axes]:
     ax.invert_yaxis()
     ax.set(xlabel="F1, with 95 % interval", ylabel="", xlim=(0, 1), axisbelow=True)
     ax.grid(axis="x")
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(tables))
+    ax.get_legend().remove()
+    fig.legend(loc="outside upper center", ncols=3)
     told = [
         f"{name} best on {scores.idxmax()} ({scores.max():.2f}), worst on {scores.idxmin()} ({scores.min():.2f})"
         for name, scores in f1.items()
