@@ -155,6 +155,15 @@ def test_nothing_serious_keeps_anybody_out(site, browser, name, theme, width):
     assert not serious
 
 
+@pytest.mark.parametrize("wish", ["light", "dark"])
+def test_pages_are_dark_where_the_system_is(site, browser, wish):
+    show(browser, site, "book/intro", 1200, 900)
+    browser.execute_script("localStorage.clear()")
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": wish}]})
+    browser.refresh()
+    assert browser.execute_script("return document.documentElement.dataset.theme") == wish
+
+
 def test_the_browser_draws_the_formulas(site, browser):
     page = next(name for name in CHAPTERS if "<math" in (build() / f"{name}.html").read_text("utf-8"))
     show(browser, site, page, 1200, 1600)
