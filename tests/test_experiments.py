@@ -469,3 +469,39 @@ def test_the_shipped_reader_of_tags_is_the_one_that_the_record_judges(monkeypatc
     marks = Experiment.recorded("pretraining-or-raw-audio").marks(asked.READER, "fault-filtered")[0]
     tested = np.isfinite(marks)
     assert ((guesses == y)[tested] != (marks[tested] == 1)).sum() <= 1
+
+
+# --- how long, and on what music? -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def scaling(tiny_world, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "workflow"))
+    import scaling
+
+    monkeypatch.setattr(scaling, "REAL_SOUND", transfer.REAL_SOUND)
+    monkeypatch.setattr(scaling, "FOLDS", 2)
+    monkeypatch.setattr(scaling, "CLIP_S", 1)
+    return scaling
+
+
+def test_each_fold_is_probed_on_the_backbone_that_did_not_hear_its_artists(scaling, tiny_corpus, backbone):
+    corpus = tiny_corpus.of_genres(transfer.COMPLETE)
+    folds = grouped_folds(corpus, 2)
+    others = [random_backbone(seed, like=backbone) for seed in (7, 8)]
+    found = scaling.measure(corpus, {"same": [[backbone]] * 2, "by fold": [[one] for one in others]}, random_seeds=2)
+    assert found.contestants == ["same", "by fold", RANDOM_WEIGHTS] and found.clips == list(corpus.ids)
+    assert [(trial.contestant, trial.seed) for trial in found.trials] == [("same", 0), ("by fold", 0), (RANDOM_WEIGHTS, 0), (RANDOM_WEIGHTS, 1)]
+    assert all(np.isfinite(found.marks(name)).all() for name in found.contestants), "each clip is tested once a draw"
+    alone = scaling.measure(corpus, {"by fold": [[others[0]]] * 2}, random_seeds=1)
+    tested = np.isin(corpus.ids, folds[0].test)
+    np.testing.assert_array_equal(alone.marks("by fold")[0, tested], found.marks("by fold")[0, tested])
+
+
+def test_a_pre_training_hears_no_artist_of_the_tested_clips(scaling, tiny_corpus):
+    fold = grouped_folds(tiny_corpus, 2)[0]
+    artists = {tiny_corpus[clip].artist for clip in fold.test}
+    others = [clip for clip in tiny_corpus.ids if tiny_corpus[clip].artist not in artists]
+    pieces = scaling.real_pieces(tiny_corpus, fold)
+    assert pieces.dtype == np.int16 and 0 < len(pieces) <= 4 * len(others) and pieces.shape[1] == 16_000
+    assert np.abs(pieces).max() > 1_000
