@@ -28,10 +28,10 @@ from genre_utils.splits import Split, fold_groups, grouped_folds
 
 FOLDS, CLIP_S, HELD_OUT, CLIPS = 3, 10, 96, 3200
 #: Steps -> seeds of the pre-training on rendered music. That of 10,000 steps is the shipped backbone.
-RENDERED = {1_000: (0, 1), 3_000: (0, 1)}
+RENDERED = {1_000: (0, 1), 3_000: (0,)}
 #: Steps of the pre-training of which every second clip is a recorded one, from outside the fold's test clips.
 RECORDED = 3_000
-MIXED = f"{RECORDED:,} steps, half of them of real music"
+MIXED = f"{RECORDED:,} steps, half of them on real music"
 
 
 def named(steps: int) -> str:
