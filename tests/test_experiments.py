@@ -138,6 +138,11 @@ def test_balanced_accuracy_weighs_genres():
     assert found.balanced_accuracy("x", "all") == pytest.approx((5 / 6 + 0) / 2)
 
 
+def test_a_single_draw_meets_every_draw_of_the_other_on_the_same_clips():
+    found = made(*(Trial(contestant=c, condition="all", seed=s, marks=m) for c, s, m in (("x", 0, "1100"), ("y", 0, "1110"), ("y", 1, "0000"))))
+    assert found.accuracy("x", against="y").value == pytest.approx(0.5 - 0.75 / 2) == -found.accuracy("y", against="x").value
+
+
 def test_a_missing_or_damaged_record_says_how_to_make_it(tmp_path, monkeypatch):
     monkeypatch.setattr("genre_utils.records.experiments.recorded_dir", lambda: tmp_path)
     with pytest.raises(RunError, match=r"no record .*labels.json: make it with: python -m genre_utils measure labels"):
@@ -148,7 +153,7 @@ def test_a_missing_or_damaged_record_says_how_to_make_it(tmp_path, monkeypatch):
         Experiment.recorded("labels")
 
 
-@pytest.mark.parametrize("question", QUESTIONS)
+@pytest.mark.parametrize("question", [*QUESTIONS, "scaling"])
 def test_the_book_has_a_record_on_every_question(question):
     found = Experiment.recorded(question)
     assert found.question == question
@@ -163,6 +168,10 @@ def test_the_records_of_the_book_are_about_the_backbone_that_it_ships(question):
     assert found.backbones[PRE_TRAINED] == load_backbone("shipped").fingerprint
     for name in found.contestants:
         assert len({trial.seed for trial in found.trials if trial.contestant == name}) >= 5
+
+
+def test_the_longest_of_the_compared_pre_trainings_is_the_backbone_that_ships():
+    assert Experiment.recorded("scaling").backbones["10,000 steps"] == load_backbone("shipped").fingerprint
 
 
 # --- on the backbone --------------------------------------------------------------------------------------
