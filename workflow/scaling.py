@@ -31,7 +31,7 @@ FOLDS, CLIP_S, HELD_OUT, CLIPS = 3, 10, 96, 3200
 RENDERED = {1_000: (0, 1), 3_000: (0,)}
 #: Steps of the pre-training of which every second clip is a recorded one, from outside the fold's test clips.
 RECORDED = 3_000
-MIXED = f"{RECORDED:,} steps, half of them on real music"
+MIXED = f"{RECORDED:,} steps, every second clip real"
 
 
 def named(steps: int) -> str:
