@@ -138,11 +138,6 @@ def test_balanced_accuracy_weighs_genres():
     assert found.balanced_accuracy("x", "all") == pytest.approx((5 / 6 + 0) / 2)
 
 
-def test_a_single_draw_meets_every_draw_of_the_other_on_the_same_clips():
-    found = made(*(Trial(contestant=c, condition="all", seed=s, marks=m) for c, s, m in (("x", 0, "1100"), ("y", 0, "1110"), ("y", 1, "0000"))))
-    assert found.accuracy("x", against="y").value == pytest.approx(0.5 - 0.75 / 2) == -found.accuracy("y", against="x").value
-
-
 def test_a_missing_or_damaged_record_says_how_to_make_it(tmp_path, monkeypatch):
     monkeypatch.setattr("genre_utils.records.experiments.recorded_dir", lambda: tmp_path)
     with pytest.raises(RunError, match=r"no record .*labels.json: make it with: python -m genre_utils measure labels"):

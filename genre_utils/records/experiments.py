@@ -97,19 +97,14 @@ class Experiment(Record):
         return np.array([[_MARKS[m] for m in t.marks] for t in self.trials_of(contestant, condition, labels)])
 
     def accuracy(self, contestant: str, against: str | None = None, *, condition: str | None = None, labels=None) -> Interval:
-        """Mean accuracy of `contestant`, or its lead over `against` (draw by draw; a single draw meets all), with a 95 % interval.
+        """Mean accuracy of `contestant`, or its lead over `against`, with a 95 % interval.
 
         Over draws and artists where every draw tests the same clips, Wilson's of a single draw's accuracy, else the corrected
         t of :func:`genre_utils.evaluation.over_splits`.
         """
         marks = self.marks(contestant, condition, labels)
-        other = None if against is None else self.marks(against, condition, labels)
-        if other is not None:
-            if 1 in (len(marks), len(other)) and np.array_equal(np.isfinite(marks[0]), np.isfinite(other[0])):
-                both = np.broadcast_arrays(marks, other)  # one draw on the same clips meets each of the other's
-                marks, other = (np.array(one) for one in both)
-            shared = min(len(marks), len(other))
-            marks, other = marks[:shared], other[:shared]
+        other = None if against is None else self.marks(against, condition, labels)[: len(marks)]
+        marks = marks if other is None else marks[: len(other)]
         some = np.isfinite(marks).any(axis=0)
         if (len(marks) > 1 or other is not None) and np.isfinite(marks[:, some]).all():
             groups = [artist for artist, tested in zip(self.artists, some, strict=True) if tested]
