@@ -125,10 +125,12 @@ def _fault(clip: str, path: Path | None) -> str | None:
     """What is wrong with the file of a clip, or None."""
     if path is None:
         return "missing"
+    if what := disguise(path):  # known by its first bytes: no decoder need be asked
+        return what
     try:
         wave, rate_hz = load_audio(path)
     except AudioError as error:
-        return disguise(path) or str(error).removeprefix(str(path)).lstrip(": ")
+        return str(error).removeprefix(str(path)).lstrip(": ")
     if rate_hz != RATE_HZ:
         return f"{rate_hz} Hz, not {RATE_HZ}: resampled"
     if abs((seconds := len(wave) / rate_hz) - gtzan.CLIP_S) > LENGTH_TOLERANCE * gtzan.CLIP_S:
