@@ -77,7 +77,7 @@ def main(
             if i // len(CHAPTERS) % 2 == 0:
                 while not trains(runs, approach) and process.poll() is None:
                     time.sleep(0.02)
-                time.sleep(moments.uniform(0, 2))
+                time.sleep(moments.uniform(0, 0.4))
             else:
                 time.sleep(moments.uniform(0.1, 0.95) * took[chapter])
             after_s, ended, training = time.monotonic() - began, process.poll() is not None, trains(runs, approach)
