@@ -166,7 +166,7 @@ def interval_curves(
     curves: Mapping[str, Mapping[int, Interval]], xlabel: str, log: bool = False
 ) -> tuple[Figure, Axes]:
     """Accuracies with their intervals over layers or numbers of training clips: name -> x -> interval."""
-    fig, ax = new_figure(3.2)
+    fig, ax = new_figure(3.0 + 0.16 * len(curves))
     told = []
     for i, (name, curve) in enumerate(curves.items()):
         x, scores, beside = np.array(list(curve), dtype=float), list(curve.values()), i - (len(curves) - 1) / 2
@@ -183,6 +183,6 @@ def interval_curves(
     ax.set_xticks(ticks, [str(x) for x in ticks])
     ax.minorticks_off()
     percent_axis(ax)
-    ax.legend()
+    fig.legend(loc="outside upper center", ncols=2 if len(curves) < 3 else 1)
     ax.set(xlabel=xlabel, ylabel="accuracy")
     return described(fig, ax, f"Accuracy by {xlabel}, with 95 % intervals: {'; '.join(told)}.")
