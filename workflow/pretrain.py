@@ -32,6 +32,8 @@ from genre_utils.profiles import GENRES
 
 #: Far from the seeds of the profiles' corpora, whose test clips must not be among these.
 FIRST_SEED = 1_000
+#: The recipe of the shipped backbone: clips to render and how many of them are held out, seconds of an excerpt, the tasks.
+CLIPS, HELD_OUT, WINDOW_S, OBJECTIVE = 3200, 96, 2.0, Objective(mel_weight=2.0, clip_weight=1.0)
 
 
 def render_unlabelled(n_clips: int, clip_s: float = 10.0, *, progress: bool = True) -> np.ndarray:
@@ -100,9 +102,9 @@ def ship(run_dir: Path | str, folder: Path | str | None = None) -> Path:
 def main(
     out: Annotated[Path | None, typer.Option(help="Folder of the run (default: build/pretrain).")] = None,
     steps: Annotated[int, typer.Option(min=1)] = 10_000,
-    clips: Annotated[int, typer.Option(min=101, help="Clips of 10 s to render; 96 of them are held out.")] = 3200,
-    mel_weight: Annotated[float, typer.Option(min=0, help="Weight of naming each frame's log-mel bands.")] = 2.0,
-    clip_weight: Annotated[float, typer.Option(min=0, help="Weight of finding the clip's other excerpt.")] = 1.0,
+    clips: Annotated[int, typer.Option(min=HELD_OUT + 5, help=f"Clips of 10 s to render; {HELD_OUT} of them are held out.")] = CLIPS,
+    mel_weight: Annotated[float, typer.Option(min=0, help="Weight of naming each frame's log-mel bands.")] = OBJECTIVE.mel_weight,
+    clip_weight: Annotated[float, typer.Option(min=0, help="Weight of finding the clip's other excerpt.")] = OBJECTIVE.clip_weight,
     seed: Annotated[str, typer.Option(help="Of everything that is drawn.")] = "0",
     probe: Annotated[bool, typer.Option(help="Every 1000 steps, how much of the genre can be read.")] = True,
     to_package: Annotated[bool, typer.Option("--ship", help="Put the result into the package, as its backbone.")] = False,
@@ -111,11 +113,11 @@ def main(
     number, folder = check_seed(seed), out or home() / "build" / "pretrain"
     waves = render_unlabelled(clips)
     pretrain(
-        waves[96:],
+        waves[HELD_OUT:],
         folder,
-        val_waves=waves[:96],
+        val_waves=waves[:HELD_OUT],
         steps=steps,
-        window_s=2.0,
+        window_s=WINDOW_S,
         objective=Objective(mel_weight=mel_weight, clip_weight=clip_weight),
         probe=genre_probe() if probe else None,
         seed=number,

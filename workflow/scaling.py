@@ -7,26 +7,28 @@ Some hours of one core, and two of them may share the pre-trainings (``--only``)
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
-from pretrain import render_unlabelled
+from pretrain import CLIPS, HELD_OUT, OBJECTIVE, WINDOW_S, render_unlabelled
 
 from genre_utils.corpora import Corpus, load_corpus
 from genre_utils.device import default_device
 from genre_utils.experiments.contest import Contestant, LayerProbe, contest, joined
 from genre_utils.experiments.material import COMPLETE, REAL_SOUND
 from genre_utils.features import frozen_states, waves
-from genre_utils.models.pretraining import RATE_HZ, Objective, pretrain
+from genre_utils.models.pretraining import RATE_HZ, pretrain
 from genre_utils.models.svm import STRENGTHS
 from genre_utils.models.wav2vec import Backbone, load_backbone, random_backbone
 from genre_utils.paths import home
 from genre_utils.records import FOUR, RANDOM, Experiment
 from genre_utils.splits import Split, fold_groups, grouped_folds
 
-FOLDS, CLIP_S, HELD_OUT, CLIPS = 3, 10, 96, 3200
+FOLDS, CLIP_S = 3, 10
 #: Steps -> seeds of the pre-training on rendered music. That of 10,000 steps is the shipped backbone.
 RENDERED = {1_000: (0, 1), 3_000: (0,)}
 #: Steps of the pre-training of which every second clip is a recorded one, from outside the fold's test clips.
@@ -49,20 +51,19 @@ def real_pieces(corpus: Corpus, fold: Split) -> np.ndarray:
     return np.concatenate([np.round(np.asarray(wave)[:whole] * 32767).astype(np.int16).reshape(-1, length) for wave in heard])
 
 
-def pretrained(folder: Path, steps: int, seed: int, real: np.ndarray | None = None) -> Backbone:
-    """The backbone of one pre-training with the shipped one's recipe, made in `folder` unless it is there."""
+def pretrained(folder: Path, steps: int, seed: int, real: Callable[[], np.ndarray] | None = None) -> Backbone:
+    """The backbone of one pre-training with the shipped one's recipe, made in `folder` unless it is there; `real` gives the real clips."""
     if not (folder / "model.safetensors").is_file():
         rendered = render_unlabelled(CLIPS)
         music = rendered[HELD_OUT:]
         if real is not None:
-            music = np.concatenate([music, np.resize(real, music.shape)])
-        objective = Objective(mel_weight=2.0, clip_weight=1.0)
-        told = {"val_waves": rendered[:HELD_OUT], "objective": objective, "seed": seed, "device": default_device()}
-        pretrain(music, folder, steps=steps, window_s=2.0, **told)
+            music = np.concatenate([music, np.resize(real(), music.shape)])
+        told = {"val_waves": rendered[:HELD_OUT], "objective": OBJECTIVE, "seed": seed, "device": default_device()}
+        pretrain(music, folder, steps=steps, window_s=WINDOW_S, **told)
     return load_backbone(folder)
 
 
-def measure(corpus: Corpus, backbones: dict[str, dict], random_seeds: int = 5) -> Experiment:
+def measure(corpus: Corpus, backbones: dict[str, list[list[Backbone]]], random_seeds: int = 5) -> Experiment:
     """Frozen probes (layer and penalty tuned inside the training side) of `backbones`: name -> fold -> one for each seed.
 
     Every clip is tested once; draws are seeds of the pre-training, or of the random weights.
@@ -114,7 +115,7 @@ def main(
     made = {}
     for name, (steps, seed, part) in todo.items():
         if name.startswith(only):
-            made[name] = pretrained(out / name, steps, seed, None if part is None else real_pieces(everything, part))
+            made[name] = pretrained(out / name, steps, seed, None if part is None else partial(real_pieces, everything, part))
     if not only:
         backbones = {named(steps): [[made[f"{steps}-{seed}"] for seed in seeds]] * FOLDS for steps, seeds in RENDERED.items()}
         backbones |= {named(10_000): [[load_backbone("shipped")]] * FOLDS, MIXED: [[made[f"real-{i}"]] for i in range(FOLDS)]}
