@@ -509,3 +509,15 @@ def test_a_pre_training_hears_no_artist_of_the_tested_clips(scaling, tiny_corpus
     pieces = scaling.real_pieces(tiny_corpus, fold)
     assert pieces.dtype == np.int16 and 0 < len(pieces) <= 4 * len(others) and pieces.shape[1] == 16_000
     assert np.abs(pieces).max() > 1_000
+
+
+def test_a_record_of_pre_trainings_grows_by_new_ones_and_refuses_other_answers(scaling, tiny_corpus, backbone):
+    corpus = tiny_corpus.of_genres(transfer.COMPLETE)
+    first, more = (scaling.measure(corpus, {name: [[backbone]] * 2}, random_seeds=1) for name in ("first", "more"))
+    found = scaling.grown(first, more)
+    assert [trial.contestant for trial in found.trials] == ["first", RANDOM_WEIGHTS, "more"] and set(found.backbones) == {"first", "more"}
+    assert found.settings[PLANNED] == len(found.trials)
+    assert scaling.grown(found, more).trials == found.trials
+    other = more.trials[-1].model_copy(update={"marks": more.trials[-1].marks.translate(str.maketrans("01", "10"))})
+    with pytest.raises(RunError, match="other answers of random weights"):
+        scaling.grown(first, more.model_copy(update={"trials": [*more.trials[:-1], other]}))

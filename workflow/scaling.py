@@ -2,7 +2,8 @@
 
     GTZAN_DIR=... python workflow/scaling.py
 
-Some hours of one core, and two of them may share the pre-trainings (``--only``). What was interrupted goes on.
+Some hours of one core, and two of them may share the pre-trainings (``--only``). What was interrupted goes on. The record
+grows by ``--only NAME --grow``.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from pretrain import CLIPS, HELD_OUT, OBJECTIVE, WINDOW_S, render_unlabelled
 
 from genre_utils.corpora import Corpus, load_corpus
 from genre_utils.device import default_device
-from genre_utils.experiments.contest import Contestant, LayerProbe, contest, joined
+from genre_utils.errors import RunError
+from genre_utils.experiments.contest import PLANNED, Contestant, LayerProbe, contest, joined
 from genre_utils.experiments.material import COMPLETE, REAL_SOUND
 from genre_utils.features import frozen_states, waves
-from genre_utils.models.pretraining import RATE_HZ, pretrain
+from genre_utils.models.pretraining import RATE_HZ, Objective, pretrain
 from genre_utils.models.svm import STRENGTHS
 from genre_utils.models.wav2vec import Backbone, load_backbone, random_backbone
 from genre_utils.paths import home
@@ -30,10 +32,13 @@ from genre_utils.splits import Split, fold_groups, grouped_folds
 
 FOLDS, CLIP_S = 3, 10
 #: Steps -> seeds of the pre-training on rendered music. That of 10,000 steps is the shipped backbone.
-RENDERED = {1_000: (0, 1), 3_000: (0,)}
+RENDERED = {1_000: (0, 1), 3_000: (0, 1)}
 #: Steps of the pre-training of which every second clip is a recorded one, from outside the fold's test clips.
 RECORDED = 3_000
 MIXED = f"{RECORDED:,} steps, every second clip real"
+#: Steps of the shipped backbone, and of a pre-training without the two tasks beside the contrastive one.
+LONGEST = 10_000
+ALONE = f"{LONGEST:,} steps, contrastive task alone"
 
 
 def named(steps: int) -> str:
@@ -51,14 +56,16 @@ def real_pieces(corpus: Corpus, fold: Split) -> np.ndarray:
     return np.concatenate([np.round(np.asarray(wave)[:whole] * 32767).astype(np.int16).reshape(-1, length) for wave in heard])
 
 
-def pretrained(folder: Path, steps: int, seed: int, real: Callable[[], np.ndarray] | None = None) -> Backbone:
-    """The backbone of one pre-training with the shipped one's recipe, made in `folder` unless it is there; `real` gives the real clips."""
+def pretrained(
+    folder: Path, steps: int, seed: int, real: Callable[[], np.ndarray] | None = None, objective: Objective = OBJECTIVE
+) -> Backbone:
+    """The backbone of one pre-training like the shipped one's, made in `folder` unless it is there; `real` gives the real clips."""
     if not (folder / "model.safetensors").is_file():
         rendered = render_unlabelled(CLIPS)
         music = rendered[HELD_OUT:]
         if real is not None:
             music = np.concatenate([music, np.resize(real(), music.shape)])
-        told = {"val_waves": rendered[:HELD_OUT], "objective": OBJECTIVE, "seed": seed, "device": default_device()}
+        told = {"val_waves": rendered[:HELD_OUT], "objective": objective, "seed": seed, "device": default_device()}
         pretrain(music, folder, steps=steps, window_s=WINDOW_S, **told)
     return load_backbone(folder)
 
@@ -99,30 +106,46 @@ def together(found: list[Experiment]) -> Experiment:
         marks = [b if m == "-" else m for m, b in zip(trial.marks, before.marks, strict=True)] if before else trial.marks
         seconds = round(trial.seconds + (before.seconds if before else 0), 1)
         trials[key] = trial.model_copy(update={"marks": "".join(marks), "seconds": seconds, "settings": {}})
-    return whole.model_copy(update={"trials": list(trials.values())})
+    return whole.model_copy(update={"trials": list(trials.values()), "settings": whole.settings | {PLANNED: len(trials)}})
+
+
+def grown(recorded: Experiment, found: Experiment) -> Experiment:
+    """`recorded` with the trials of `found` that it lacks; a RunError if those that both have differ."""
+    known = {(trial.contestant, trial.seed): trial.marks for trial in recorded.trials}
+    others = [trial.contestant for trial in found.trials if known.get((trial.contestant, trial.seed), trial.marks) != trial.marks]
+    if others or recorded.clips != found.clips:
+        raise RunError(f"the committed record has other {'answers of ' + others[0] if others else 'clips'}: probe all again, without --grow")
+    trials = recorded.trials + [trial for trial in found.trials if (trial.contestant, trial.seed) not in known]
+    together = {"trials": trials, "backbones": recorded.backbones | found.backbones, "settings": found.settings | {PLANNED: len(trials)}}
+    return found.model_copy(update=together)
 
 
 def main(
     out: Annotated[Path | None, typer.Option(help="Folder of the pre-trainings (default: build/scaling).")] = None,
-    only: Annotated[str, typer.Option(help="Pre-train those whose folder begins so, and stop: 1000, 3000, real.")] = "",
+    only: Annotated[str, typer.Option(help="Pre-train those whose folder begins so, and stop: 1000, 3000, alone, real.")] = "",
+    grow: Annotated[bool, typer.Option("--grow", help="Probe those of --only too, and take the others from the committed record.")] = False,
 ) -> None:
     """Pre-train what is missing, probe all of it on the four complete genres, and write the record."""
     out = out or home() / "build" / "scaling"
     everything = load_corpus(REAL_SOUND)
     corpus = everything.of_genres(COMPLETE)
-    todo = {f"{steps}-{seed}": (steps, seed, None) for steps, seeds in RENDERED.items() for seed in seeds}
-    todo |= {f"real-{fold}": (RECORDED, 0, part) for fold, part in enumerate(grouped_folds(corpus, FOLDS))}
-    made = {}
-    for name, (steps, seed, part) in todo.items():
-        if name.startswith(only):
-            made[name] = pretrained(out / name, steps, seed, None if part is None else partial(real_pieces, everything, part))
-    if not only:
-        backbones = {named(steps): [[made[f"{steps}-{seed}"] for seed in seeds]] * FOLDS for steps, seeds in RENDERED.items()}
-        backbones |= {named(10_000): [[load_backbone("shipped")]] * FOLDS, MIXED: [[made[f"real-{i}"]] for i in range(FOLDS)]}
-        found = measure(corpus, backbones)
-        for name in found.contestants:
-            print(f"{name}: {found.accuracy(name)}")
-        print(found.save(home() / "build" / "experiments" / "scaling.json"))
+    todo = {f"{steps}-{seed}": (steps, seed) for steps, seeds in RENDERED.items() for seed in seeds}
+    todo |= {"alone-0": (LONGEST, 0, None, Objective())}
+    todo |= {f"real-{i}": (RECORDED, 0, partial(real_pieces, everything, part)) for i, part in enumerate(grouped_folds(corpus, FOLDS))}
+    made = {name: pretrained(out / name, *told) for name, told in todo.items() if name.startswith(only)}
+    if only and not grow:
+        return
+    folders = {named(steps): [[f"{steps}-{seed}" for seed in seeds]] * FOLDS for steps, seeds in RENDERED.items()}
+    folders |= {ALONE: [["alone-0"]] * FOLDS, MIXED: [[f"real-{i}"] for i in range(FOLDS)]}
+    backbones = {named(LONGEST): [[load_backbone("shipped")]] * FOLDS}
+    for name, folds in folders.items():
+        if all(one in made for fold in folds for one in fold):
+            backbones[name] = [[made[one] for one in fold] for fold in folds]
+    found = measure(corpus, backbones)
+    found = grown(Experiment.recorded("scaling"), found) if grow else found
+    for name in found.contestants:
+        print(f"{name}: {found.accuracy(name)}")
+    print(found.save(home() / "build" / "experiments" / "scaling.json"))
 
 
 if __name__ == "__main__":
