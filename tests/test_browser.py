@@ -143,7 +143,7 @@ def test_images_are_drawn(site, browser, name):
 
 
 @pytest.mark.parametrize(("theme", "width"), [("light", 360), ("dark", 1280)])
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", [*PAGES, "search", "404"])
 def test_nothing_serious_keeps_anybody_out(site, browser, name, theme, width):
     """axe: names of buttons, contrast, roles, what the keyboard can reach."""
     show(browser, site, name, width, 900)

@@ -85,6 +85,8 @@ def finished(page: str, place: Path, terms: dict[str, tuple[str, str]], paper: b
     for meta in soup.select("meta[name=viewport]")[1:] + soup.select('meta[property="og:url"], meta[property="og:image"]'):
         if meta.get("name") or not meta["content"].startswith("http"):  # the theme says it twice; an address that is none yet
             meta.decompose()
+    for again in soup.select("#search-input")[1:]:  # the page of the search has a field of its own
+        del again["id"]
     article = soup.find("article")
     if article is None:
         return str(soup)
