@@ -133,7 +133,7 @@ def test_these_files_carry_the_address(name):
 
 def test_the_address_is_changed_everywhere_at_once(tmp_path):
     text = (ROOT / "book" / "architecture.md").read_text(encoding="utf-8")
-    command = next(line for line in text.splitlines() if line.startswith("git grep"))
+    command = re.search(r"^git grep.*?(?=^```)", text, flags=re.DOTALL | re.MULTILINE)[0]
     names = {"README.md", "CITATION.cff", "_config.yml"}
     for name in names:
         shutil.copy2(ROOT / name, tmp_path / name)
@@ -286,6 +286,12 @@ def test_a_reader_sees_few_short_cells_of_code(path):
         assert len(lines) <= MOST_LINES and max(map(len, lines)) <= MOST_COLUMNS, cell.source
         assert not re.search(r"\bassert\b|PASS|RunCard|Markdown\(|# fmt", cell.source), f"not for the page:\n{cell.source}"
         assert "cellView" not in cell.metadata and "jupyter" not in cell.metadata
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "book").glob("*.md")), ids=lambda path: path.stem)
+def test_no_line_of_a_command_is_cut_off_on_a_page(path):
+    shown = re.findall(r"^ *```(?:bash|python)\n(.*?)```", path.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    assert max((len(line) for lines in shown for line in lines.splitlines()), default=0) <= MOST_COLUMNS
 
 
 @each_notebook

@@ -53,12 +53,12 @@ def ledger_markdown(table: pd.DataFrame, link: Callable[[str], str] = str) -> st
 
     wide = overview(table).reset_index()
     parts = [summary(table), "", *markdown_table(["Claim", "Reported", *wide.columns[2:]], wide.to_numpy()), ""]
-    header = ("Evidence", "Found", "Verdict", "Why", "Record", "Notebook")
+    header = ("Evidence", "Found", "Verdict", "Why", "From")
     for claim, rows in table.groupby("claim", sort=False):
         first, found = rows.iloc[0], rows[rows["verdict"] != NOT_RUN]
         told = f"Reported: {first['reported']} ({first['where']}). Holds if {first['criterion']}."
         cells = [
-            (row.evidence, row.ours, f"**{row.verdict}**", row.why, link(row.record), link(row.notebook))
+            (row.evidence, row.ours, f"**{row.verdict}**", row.why, f"{link(row.record)}; {link(row.notebook)}")
             for row in found.itertuples()
         ]
         parts += [f"## {claim}", "", verdict(rows), "", told, "", *(markdown_table(header, cells) if cells else ()), ""]
@@ -70,9 +70,9 @@ def linked(places: str) -> str:
 
     def link(place: str) -> str:
         if place.endswith(".ipynb"):
-            return f"[{Path(place).stem.split('_')[0].lstrip('0')}](../{place})"
+            return f"[chapter {Path(place).stem.split('_')[0].lstrip('0')}](../{place})"
         inside = place.removeprefix("book/")
-        return f"{{download}}`{Path(place).stem} <{inside}>`" if inside != place else place
+        return f"{{download}}`{Path(place).stem} <{inside}>`" if inside != place else f"`{Path(place).name}`"
 
     return ", ".join(map(link, places.split(", ")))
 

@@ -162,10 +162,11 @@ def glossary(page: BeautifulSoup) -> dict[str, tuple[str, str]]:
 
 @functools.cache
 def _word(names: tuple[str, ...]) -> re.Pattern:
-    """Finds any of the terms, in the singular or the plural; short forms in capitals only as they are written."""
+    """Finds any of the terms, in the singular or the plural; short forms in capitals only as they are written. The system
+    Windows is none."""
     longest = sorted(names, key=len, reverse=True)
     told = [re.escape(name) if name.isupper() else f"(?i:{re.escape(name)})" for name in longest]
-    return re.compile(rf"(?<![\w-])({'|'.join(told)})s?(?![\w-])")
+    return re.compile(rf"(?<![\w-])(?!Windows)({'|'.join(told)})s?(?![\w-])")
 
 
 def _explain(article: Tag, place: str, terms: dict[str, tuple[str, str]]) -> None:
