@@ -51,6 +51,15 @@ def test_tables_lose_a_counting_index_and_a_second_header_row():
     assert {table["tabindex"] for table in (first, second, third)} == {"0"}
 
 
+def test_cells_of_a_wide_table_of_sentences_know_their_column():
+    row = "<tr><th>CNN</th><td>{}</td><td>c</td><td>d</td><td>e</td></tr>"
+    head = "<thead><tr><th></th><th>why</th><th>C</th><th>D</th><th>E</th></tr></thead>"
+    wide, plain = (f"<table>{head}<tbody>{row.format(text)}</tbody></table>" for text in ("the interval contains zero, and so we cannot tell", "no"))
+    first, second = finished(wide + plain).find_all("table")
+    assert first["class"] == ["cards"] and [cell["data-head"] for cell in first.select("tbody :is(td, th)")] == ["", "why: ", "C: ", "D: ", "E: "]
+    assert not second.has_attr("class") and not second.select("[data-head]")
+
+
 def test_links_to_a_repository_without_an_address_are_left_out():
     dead = "https://github.com/OWNER/music/issues"
     found = finished(f'<p><a href="{dead}">Open it in Colab</a></p><p>or <a href="{dead}">ask</a>. <a href="https://github.com/other/x">Other</a></p>')

@@ -119,7 +119,8 @@ def finished(page: str, place: Path, terms: dict[str, tuple[str, str]], paper: b
 
 
 def tidy(table: Tag) -> None:
-    """One header row, and no index that only counts the rows; empty header cells become plain ones."""
+    """One header row, and no index that only counts the rows; empty header cells become plain ones; where many columns
+    hold sentences, each cell knows the name of its column."""
     heads = table.thead.find_all("tr") if table.thead else []
     if len(heads) == 2:  # pandas gives the names of the index a row of their own
         names = [cell.get_text(strip=True) for cell in heads[1].find_all(["th", "td"])]
@@ -141,6 +142,12 @@ def tidy(table: Tag) -> None:
     for cell in table.find_all("th"):
         if not cell.get_text(strip=True):
             cell.name = "td"
+    if len(heads) == 1 and len(names := heads[0].find_all(["th", "td"])) > 4:
+        cells = [(name.get_text(" ", strip=True), cell) for row in rows for name, cell in zip(names, row.find_all(["th", "td"]), strict=False)]
+        if max(len(cell.get_text(strip=True)) for _, cell in cells) > 45:  # sentences: on a phone each row is a card
+            table["class"] = [*table.get("class", []), "cards"]
+            for name, cell in cells:
+                cell["data-head"] = f"{name}: " if name else ""
 
 
 def _without_dead_links(article: Tag) -> None:
