@@ -8,8 +8,11 @@ import shutil
 import sys
 from pathlib import Path
 
+import joblib
 import pytest
 
+# The tests share the cores among themselves: processes that import everything again would take twice the time.
+joblib.parallel_config(backend="sequential")
 # Before anything imports huggingface_hub: an unreachable Hub costs 23 s of retries.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
