@@ -242,9 +242,9 @@ def make_split(corpus: Corpus, profile: Profile) -> Split:
 def leakage(split: Split, source: Corpus | Faults | None = None, part: str = "test") -> dict[str, int]:
     """How many clips of a part, ``test`` or ``val``, have something in training that gives them away.
 
-    `source` says where origins are known from: by default GTZAN's documented faults. Counts ``n_test`` (clips in the
-    part), ``replica_in_train`` (a copy of the excerpt), ``same_song_in_train`` (an excerpt of the same recording or
-    song), ``same_artist_in_train``, ``artist_known``, ``same_clip_in_train`` (another window of the same clip).
+    `source` says where origins are known from: by default GTZAN's documented faults. Counts ``clips`` (in the part),
+    ``copy`` (of the excerpt), ``same_song`` (an excerpt of the same recording or song), ``same_artist``,
+    ``artist_known``, ``same_clip`` (another window of the same clip).
     """
     if isinstance(source, Corpus):
         replicas = source.faults.get("replicas", ())
@@ -262,10 +262,10 @@ def leakage(split: Split, source: Corpus | Faults | None = None, part: str = "te
 
     artists = {artist_of[clip] for clip in train if clip in artist_of}
     giving_away = {
-        "replica_in_train": partners(replicas),
-        "same_song_in_train": partners(songs),
-        "same_artist_in_train": {clip for clip, artist in artist_of.items() if artist in artists},
+        "copy": partners(replicas),
+        "same_song": partners(songs),
+        "same_artist": {clip for clip, artist in artist_of.items() if artist in artists},
         "artist_known": set(artist_of),
-        "same_clip_in_train": train,
+        "same_clip": train,
     }
-    return {"n_test": len(tested)} | {name: sum(clip in some for clip in tested) for name, some in giving_away.items()}
+    return {"clips": len(tested)} | {name: sum(clip in some for clip in tested) for name, some in giving_away.items()}

@@ -184,7 +184,7 @@ def first_layer_filters(filters: np.ndarray, rate_hz: int = 16_000) -> tuple[Fig
     axes[1].imshow(image_db, origin="lower", aspect="auto", extent=(0, n, 0, rate_hz / 2), vmin=-40, vmax=0)
     mel_hz = librosa.mel_frequencies(n_mels=n + 2, fmax=rate_hz / 2)[1:-1]
     axes[1].plot(np.linspace(0, n, n), mel_hz, color="white", linestyle="--", label="mel bands")
-    axes[1].legend(labelcolor="white", loc="upper left")
+    axes[1].legend(labelcolor="white", loc="upper left", frameon=True, facecolor="0.15", framealpha=0.8, edgecolor="none")
     axes[1].set(xlabel="filter, sorted by peak", ylabel="frequency (Hz)", title="frequency response")
     return described(fig, axes, f"{n} learned filters of {1000 * kernel / rate_hz:.2f} milliseconds: half of them "
                      f"peak below {np.median(peaks):.0f} hertz; a dashed line shows where mel bands would lie.")
