@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from chromium import start_chromium
-from test_browser import PAGES, AsPublished
+from built_book import toc_pages
+from chromium import SLOW_LINE, AsPublished, start_chromium
 
 WATCH = """window.tasks = [];
 new PerformanceObserver((list) => list.getEntries().forEach((entry) => tasks.push(Math.round(entry.duration))))
@@ -27,12 +27,11 @@ if __name__ == "__main__":
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(AsPublished, directory=sys.argv[1]))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     browser = start_chromium()
-    slow = {"offline": False, "latency": 150, "downloadThroughput": 200_000, "uploadThroughput": 100_000}
     browser.execute_cdp_cmd("Network.enable", {})
     browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": WATCH})
-    browser.execute_cdp_cmd("Network.emulateNetworkConditions", slow)
+    browser.execute_cdp_cmd("Network.emulateNetworkConditions", SLOW_LINE)
     browser.execute_cdp_cmd("Emulation.setCPUThrottlingRate", {"rate": 4})
-    for name in PAGES:
+    for name in toc_pages():
         browser.execute_cdp_cmd("Network.clearBrowserCache", {})
         browser.get(f"http://127.0.0.1:{server.server_port}/{name}.html")
         time.sleep(1)

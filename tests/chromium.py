@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import gzip
+import http.server
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +16,32 @@ needs_chromium = pytest.mark.skipif(
     not (CHROMIUM and DRIVER),
     reason="no chromium with chromedriver here (apt-get install chromium chromium-driver)",
 )
+
+#: Of a mobile phone in the country: 1.6 Mbit/s.
+SLOW_LINE = {"offline": False, "latency": 150, "downloadThroughput": 200_000, "uploadThroughput": 100_000}
+
+
+@functools.cache
+def packed(path: Path) -> bytes:
+    return gzip.compress(path.read_bytes())
+
+
+class AsPublished(http.server.SimpleHTTPRequestHandler):
+    """Packs text, as GitHub Pages does."""
+
+    def do_GET(self):
+        path = Path(self.translate_path(self.path))
+        if path.suffix not in (".html", ".css", ".js") or not path.is_file():
+            return super().do_GET()
+        self.send_response(200)
+        self.send_header("Content-Type", self.guess_type(path))
+        self.send_header("Content-Encoding", "gzip")
+        self.send_header("Content-Length", str(len(packed(path))))
+        self.end_headers()
+        self.wfile.write(packed(path))
+
+    def log_message(self, *_):
+        pass
 
 
 def start_chromium():

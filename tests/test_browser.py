@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import gzip
 import http.server
 import math
 import threading
@@ -12,7 +11,7 @@ from pathlib import Path
 import axe_core_python
 import pytest
 from built_book import ROOT, build, require_chapters, toc_pages
-from chromium import needs_chromium, start_chromium
+from chromium import SLOW_LINE, AsPublished, needs_chromium, start_chromium
 
 PAGES = toc_pages()
 CHAPTERS = [name for name in PAGES if name.startswith("chapters/")]
@@ -31,29 +30,6 @@ const settled = (a) => new Promise((resolve) => {
 });
 Promise.all(players.map(settled)).then(done);
 """
-
-
-@functools.cache
-def packed(path: Path) -> bytes:
-    return gzip.compress(path.read_bytes())
-
-
-class AsPublished(http.server.SimpleHTTPRequestHandler):
-    """Packs text, as GitHub Pages does."""
-
-    def do_GET(self):
-        path = Path(self.translate_path(self.path))
-        if path.suffix not in (".html", ".css", ".js") or not path.is_file():
-            return super().do_GET()
-        self.send_response(200)
-        self.send_header("Content-Type", self.guess_type(path))
-        self.send_header("Content-Encoding", "gzip")
-        self.send_header("Content-Length", str(len(packed(path))))
-        self.end_headers()
-        self.wfile.write(packed(path))
-
-    def log_message(self, *_):
-        pass
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +85,22 @@ def test_page_does_not_scroll_sideways_on_a_phone(site, browser, name):
     width = browser.execute_script("return document.documentElement.scrollWidth")
     save_screenshot(browser, f"phone/{name}")
     assert width <= 390
+
+
+@pytest.mark.parametrize("name", ["book/intro", max(CHAPTERS, key=lambda name: (ROOT / f"{name}.ipynb").stat().st_size)])
+def test_a_first_visit_on_a_slow_line_sees_the_page_within_three_seconds(site, browser, name):
+    """The first page and the largest chapter at 1.6 Mbit/s; ``benchmarks/pages.py`` measures all, with a slow processor too."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    try:
+        browser.execute_cdp_cmd("Network.emulateNetworkConditions", SLOW_LINE)
+        browser.execute_cdp_cmd("Network.clearBrowserCache", {})
+        browser.get(f"{site}/{name}.html")
+        asked = "return performance.getEntriesByName('first-contentful-paint').map((entry) => entry.startTime)"
+        (paint_ms,) = WebDriverWait(browser, 20).until(lambda driver: driver.execute_script(asked))
+    finally:
+        browser.execute_cdp_cmd("Network.emulateNetworkConditions", SLOW_LINE | {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1})
+    assert paint_ms < 3_000
 
 
 @pytest.mark.parametrize("name", PAGES)
