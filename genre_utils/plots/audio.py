@@ -94,8 +94,7 @@ def spectra(waves: Mapping[str, tuple[np.ndarray, int]]) -> tuple[Figure, Axes]:
     lowest = min(waves, key=lambda name: waves[name][1])
     ends_hz = waves[lowest][1] / 2
     ax.axvline(ends_hz, color=GREY, linewidth=1, linestyle=":")
-    ax.annotate(f"{lowest} ends here", (ends_hz, 0.98), xycoords=("data", "axes fraction"), ha="left", va="top",
-                rotation=90, fontsize=9)  # fmt: skip
+    ax.annotate(f" {lowest}\n ends here", (ends_hz, 0.98), xycoords=("data", "axes fraction"), va="top", fontsize=9)
     ax.set(xlabel="frequency (Hz)", ylabel="level (dB)", xlim=(0, None))
     ax.legend()
     limits = ", ".join(f"{name} up to {rate_hz // 2} hertz" for name, (_, rate_hz) in waves.items())
