@@ -144,7 +144,7 @@ def tidy(table: Tag) -> None:
             cell.name = "td"
     if len(heads) == 1 and len(names := heads[0].find_all(["th", "td"])) > 4:
         cells = [(name.get_text(" ", strip=True), cell) for row in rows for name, cell in zip(names, row.find_all(["th", "td"]), strict=False)]
-        if max(len(cell.get_text(strip=True)) for _, cell in cells) > 45:  # sentences: on a phone each row is a card
+        if max(len(cell.get_text(strip=True)) for _, cell in cells) > 36:  # sentences: on a phone each row is a card
             table["class"] = [*table.get("class", []), "cards"]
             for name, cell in cells:
                 cell["data-head"] = f"{name}: " if name else ""
