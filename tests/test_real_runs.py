@@ -55,13 +55,13 @@ def finish(process: subprocess.Popen) -> str:
     return said
 
 
-def test_two_runs_at_once_killed_and_resumed_end_as_an_undisturbed_one(command, tmp_path):
+def test_two_runs_at_once_killed_and_resumed_end_as_undisturbed_ones(command, tmp_path):
     backbone = str(tiny_backbone(tmp_path / "tiny"))
     runs = [identity(seed=seed, backbone=backbone) for seed in (0, 1)]
     words = [("run", "--chapters", "5", "--backbone", backbone, "--seed", str(run.seed), "--out", str(tmp_path / f"out{run.seed}"))
              for run in runs]  # fmt: skip
     beside, alone = tmp_path / "beside", tmp_path / "alone"
-    finish(command(*words[0], runs=alone))
+    finish(command(*words[0], "--seeds", "2", runs=alone))  # one after the other
 
     both = {run.name(): command(*said, runs=beside) for run, said in zip(runs, words, strict=True)}
     until, killed = time.monotonic() + 300, set()
@@ -73,9 +73,11 @@ def test_two_runs_at_once_killed_and_resumed_end_as_an_undisturbed_one(command, 
     assert killed == set(both), "both were to be killed in the middle of their training"
     assert not list(beside.glob("*/full/record.json"))
 
-    finish(command(*words[0], "--seeds", "2", runs=beside))  # both go on, one after the other
-    weights = Path(runs[0].name(), "full", "model.safetensors")
-    assert (beside / weights).read_bytes() == (alone / weights).read_bytes()
+    for process in [command(*said, runs=beside) for said in words]:
+        finish(process)
+    for run in runs:
+        weights = Path(run.name(), "full", "model.safetensors")
+        assert (beside / weights).read_bytes() == (alone / weights).read_bytes()
     cards = [RunCard.load(beside / run.name() / "full" / RECORD) for run in runs]
     assert [card.seed for card in cards] == [0, 1] and cards[0].predictions != cards[1].predictions
 

@@ -129,18 +129,19 @@ def main(
     out = out or home() / "build" / "scaling"
     everything = load_corpus(REAL_SOUND)
     corpus = everything.of_genres(COMPLETE)
-    todo = {f"{steps}-{seed}": (steps, seed) for steps, seeds in RENDERED.items() for seed in seeds}
-    todo |= {"alone-0": (LONGEST, 0, None, Objective())}
-    todo |= {f"real-{i}": (RECORDED, 0, partial(real_pieces, everything, part)) for i, part in enumerate(grouped_folds(corpus, FOLDS))}
-    made = {name: pretrained(out / name, *told) for name, told in todo.items() if name.startswith(only)}
+    # Contestant -> fold -> for each seed the folder of its pre-training, and what decides it.
+    plan = {named(steps): [[(f"{steps}-{seed}", steps, seed) for seed in seeds]] * FOLDS for steps, seeds in RENDERED.items()}
+    plan[ALONE] = [[("alone-0", LONGEST, 0, None, Objective())]] * FOLDS
+    parts = enumerate(grouped_folds(corpus, FOLDS))
+    plan[MIXED] = [[(f"real-{i}", RECORDED, 0, partial(real_pieces, everything, part))] for i, part in parts]
+    todo = {folder: told for folds in plan.values() for fold in folds for folder, *told in fold}
+    made = {folder: pretrained(out / folder, *told) for folder, told in todo.items() if folder.startswith(only)}
     if only and not grow:
         return
-    folders = {named(steps): [[f"{steps}-{seed}" for seed in seeds]] * FOLDS for steps, seeds in RENDERED.items()}
-    folders |= {ALONE: [["alone-0"]] * FOLDS, MIXED: [[f"real-{i}"] for i in range(FOLDS)]}
     backbones = {named(LONGEST): [[load_backbone("shipped")]] * FOLDS}
-    for name, folds in folders.items():
-        if all(one in made for fold in folds for one in fold):
-            backbones[name] = [[made[one] for one in fold] for fold in folds]
+    for name, folds in plan.items():
+        if all(folder in made for fold in folds for folder, *_ in fold):
+            backbones[name] = [[made[folder] for folder, *_ in fold] for fold in folds]
     found = measure(corpus, backbones)
     found = grown(Experiment.recorded("scaling"), found) if grow else found
     for name in found.contestants:
