@@ -27,8 +27,6 @@ from genre_utils.plots.style import INK, alt_text
 #: Pixels per inch of a spectrogram, and of the page that shows it: phones and retina screens gain.
 DPI, _PAGE_DPI = 130, 100
 _FIGURE, _CAPTION = "margin:0.5em 0;max-width:100%", "font-size:0.95em;margin:0.2em 0"
-#: Several figures: equally wide, side by side where there is room.
-_ROW = "display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,19rem),1fr));gap:0 1em"
 
 
 def _small(found: re.Match) -> str:
@@ -87,7 +85,7 @@ def show(*figures: Figure | tuple, alt: str | None = None, caption: str | None =
     shown = [fig[0] if isinstance(fig, tuple) else fig for fig in figures]
     content = "".join(figure_html(fig, alt, caption) for fig in shown)
     if len(shown) > 1:
-        content = f'<div style="{_ROW}">{content}</div>'
+        content = f'<div style="display:flex;flex-wrap:wrap;gap:0 1em" class="drawings">{content}</div>'
     pyplot = sys.modules.get("matplotlib.pyplot")
     for fig in shown:
         if pyplot is not None and getattr(fig, "number", None) is not None:
