@@ -29,7 +29,7 @@ class Predictions:
 
     @property
     def right(self) -> dict[str, np.ndarray]:
-        """Hits: bool, shape (n,)."""
+        """Hits, bool, shape (n,)."""
         return {name: p == self.y for name, p in self.predicted.items()}
 
 
@@ -66,7 +66,7 @@ class Comparison:
     runs: Mapping[str, Sequence[RunCard]]
     #: Folder or file they come from.
     place: str = ""
-    #: (approach, seed) -> the card that comes with the book: the one in `runs`, or the twin of one that was made here.
+    #: By (approach, seed) the card that comes with the book, which is the one in `runs`, or the twin of one that was made here.
     recorded: Mapping[tuple[str, int], RunCard] = field(default_factory=dict, repr=False)
 
     @property

@@ -40,7 +40,7 @@ class Split:
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """All clips: training, then validation, then test."""
+        """All clips, first training, then validation, then test."""
         return self.train + self.val + self.test
 
     def __post_init__(self) -> None:

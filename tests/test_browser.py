@@ -59,6 +59,18 @@ def show(browser, site: str, name: str, width: int, height: int) -> None:
     browser.get(f"{site}/{name}.html")
 
 
+#: What of an article reaches beyond the screen and cannot be scrolled to.
+_CUT_OFF = """
+const scrolls = e => /auto|scroll/.test(getComputedStyle(e).overflowX);
+return [...document.querySelectorAll('.bd-article *')].filter(e => {
+  const box = e.getBoundingClientRect();
+  if (!box.width || box.right <= innerWidth) return false;
+  for (let around = e; around.tagName != 'ARTICLE'; around = around.parentElement) if (scrolls(around)) return false;
+  return true;
+}).map(e => `${e.tagName} ${e.textContent.slice(0, 60)}`);
+"""
+
+
 def save_screenshot(browser, name: str) -> None:
     folder = ROOT / "build" / "screenshots"
     folder.mkdir(parents=True, exist_ok=True)
@@ -85,6 +97,7 @@ def test_page_does_not_scroll_sideways_on_a_phone(site, browser, name):
     width = browser.execute_script("return document.documentElement.scrollWidth")
     save_screenshot(browser, f"phone/{name}")
     assert width <= 390
+    assert browser.execute_script(_CUT_OFF) == []
 
 
 @pytest.mark.parametrize("name", ["book/intro", max(CHAPTERS, key=lambda name: (ROOT / f"{name}.ipynb").stat().st_size)])

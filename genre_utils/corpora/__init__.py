@@ -105,7 +105,7 @@ class Corpus:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over ids, labels and the bytes of every clip: what a run record names."""
+        """What a run record names, the SHA-256 over ids, labels and the bytes of every clip."""
         digest = hashlib.sha256()
         for clip in self.clips:
             digest.update(f"{clip.id}\0{clip.genre}\0".encode())

@@ -71,7 +71,7 @@ class Backbone(nn.Module):
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over configuration, names and weights: what caches and run records name."""
+        """What caches and run records name, the SHA-256 over configuration, names and weights."""
         config = {k: v for k, v in self.model.config.to_diff_dict().items() if k != "transformers_version"}
         digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
         for name, tensor in sorted(self.model.state_dict().items()):

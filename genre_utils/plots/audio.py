@@ -15,7 +15,7 @@ from scipy.signal import welch
 
 from genre_utils.features import MelSettings, mel_db
 from genre_utils.plots.style import (
-    BLUE, GENRE_COLOURS, GENRE_MARKERS, GREY, ORANGE, RED, SEQUENTIAL, described, new_figure,
+    BLUE, GENRE_COLOURS, GENRE_MARKERS, GREY, ORANGE, RED, SEQUENTIAL, described, new_figure, say,
 )  # fmt: skip
 from genre_utils.profiles import GENRES
 
@@ -25,7 +25,7 @@ def draw_mel(ax: Axes, mel: np.ndarray, rate_hz: int, hop_length: int = 512, **o
     options = {"y_axis": "mel", "fmax": rate_hz / 2, "cmap": SEQUENTIAL, "rasterized": True} | options
     image = librosa.display.specshow(mel, sr=rate_hz, hop_length=hop_length, x_axis="s", ax=ax, **options)
     ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-    ax.set(xlabel="time (s)", ylabel="frequency (Hz)")
+    ax.set(xlabel=say("time"), ylabel=say("frequency"))
     return image
 
 
@@ -41,14 +41,14 @@ def waveform_and_mel(sounds: Mapping[str, np.ndarray], rate_hz: int) -> tuple[Fi
         librosa.display.waveshow(np.asarray(wave), sr=rate_hz, ax=upper, axis="s", color=BLUE)
         for artist in (*upper.lines, *upper.collections):
             artist.set_rasterized(True)
-        upper.set(xlabel="", ylabel="amplitude", title=name)
+        upper.set(xlabel="", ylabel=say("amplitude"), title=name)
         draw_mel(lower, _mel_db(wave, rate_hz), rate_hz)
         lower.set_xlim(0, len(wave) / rate_hz)
     for ax in axes.flat:
         ax.label_outer()
     seconds = max(len(wave) for wave in sounds.values()) / rate_hz
-    return described(fig, axes, f"Waveform of {' and, beside it, of '.join(sounds)} over {seconds:.1f} seconds, and "
-                     f"below it the mel-spectrogram from 0 to {rate_hz // 2} hertz.")  # fmt: skip
+    alt = say("alt_waveform_and_mel", names=say("beside").join(sounds), seconds=seconds, top_hz=rate_hz // 2)
+    return described(fig, axes, alt)
 
 
 def mel_filters(bank: np.ndarray, rate_hz: int) -> tuple[Figure, Axes]:
@@ -58,10 +58,10 @@ def mel_filters(bank: np.ndarray, rate_hz: int) -> tuple[Figure, Axes]:
     shown = bank[4::8]
     for i, row in enumerate(shown):
         ax.plot(hz, row / row.max(), color=(BLUE, ORANGE)[i % 2], linewidth=1.2)
-    ax.set(xlabel="frequency (Hz)", ylabel="weight (scaled)", xlim=(0, rate_hz / 2), ylim=(0, 1.05))
+    ax.set(xlabel=say("frequency"), ylabel=say("weight"), xlim=(0, rate_hz / 2), ylim=(0, 1.05))
     widths = [np.ptp(hz[row > 0]) for row in shown]
-    return described(fig, ax, f"{len(shown)} of {len(bank)} triangular mel filters: the lowest shown is about "
-                     f"{widths[0]:.0f} hertz wide, the highest {widths[-1]:.0f} hertz.")  # fmt: skip
+    alt = say("alt_mel_filters", shown=len(shown), n=len(bank), lowest_hz=widths[0], highest_hz=widths[-1])
+    return described(fig, ax, alt)
 
 
 def mel_gallery(
@@ -78,11 +78,10 @@ def mel_gallery(
         ax.set(xlabel="", ylabel="")
         if rows > 2:
             ax.set_yticks([256, 1024, 4096])
-    fig.supxlabel("time (s)", fontsize=10)
-    fig.supylabel("frequency (Hz)", fontsize=10)
+    fig.supxlabel(say("time"), fontsize=10)
+    fig.supylabel(say("frequency"), fontsize=10)
     seconds = max(mel.shape[1] for mel in mels.values()) * hop_length / rate_hz
-    sentence = f"Mel-spectrogram, {seconds:.1f} seconds and 0 to {rate_hz // 2} hertz: {', '.join(mels)}."
-    return described(fig, axes, sentence)
+    return described(fig, axes, say("alt_mel_gallery", seconds=seconds, top_hz=rate_hz // 2, names=", ".join(mels)))
 
 
 def spectra(waves: Mapping[str, tuple[np.ndarray, int]]) -> tuple[Figure, Axes]:
@@ -94,11 +93,11 @@ def spectra(waves: Mapping[str, tuple[np.ndarray, int]]) -> tuple[Figure, Axes]:
     lowest = min(waves, key=lambda name: waves[name][1])
     ends_hz = waves[lowest][1] / 2
     ax.axvline(ends_hz, color=GREY, linewidth=1, linestyle=":")
-    ax.annotate(f" {lowest}\n ends here", (ends_hz, 0.98), xycoords=("data", "axes fraction"), va="top", fontsize=9)
-    ax.set(xlabel="frequency (Hz)", ylabel="level (dB)", xlim=(0, None))
+    ax.annotate(say("ends_here", name=lowest), (ends_hz, 0.98), xycoords=("data", "axes fraction"), va="top", fontsize=9)
+    ax.set(xlabel=say("frequency"), ylabel=say("level"), xlim=(0, None))
     ax.legend()
-    limits = ", ".join(f"{name} up to {rate_hz // 2} hertz" for name, (_, rate_hz) in waves.items())
-    return described(fig, ax, f"Average spectra: {limits}.")
+    limits = ", ".join(say("spectrum_up_to", name=name, top_hz=rate_hz // 2) for name, (_, rate_hz) in waves.items())
+    return described(fig, ax, say("alt_spectra", limits=limits))
 
 
 def statistics_by_genre(values: np.ndarray, genres: Sequence[str], name: str, unit: str) -> tuple[Figure, Axes]:
@@ -109,11 +108,11 @@ def statistics_by_genre(values: np.ndarray, genres: Sequence[str], name: str, un
     shared = {"x": values, "y": genres, "hue": genres, "order": present, "palette": GENRE_COLOURS, "legend": False}
     sns.violinplot(**shared, cut=0, inner=None, linewidth=0, alpha=0.35, density_norm="width", ax=ax)
     sns.stripplot(**shared, size=2.5, jitter=0.2, rasterized=True, ax=ax)
-    ax.set(xlabel=f"{name} ({unit})", ylabel="")
+    ax.set(xlabel=say("feature", name=name, unit=unit), ylabel="")
     medians = {g: np.median(values[genres == g]) for g in present}
     least, most = min(medians, key=medians.get), max(medians, key=medians.get)
-    return described(fig, ax, f"Distribution of {name} by genre: the median is lowest for {least} "
-                     f"({medians[least]:.3g} {unit}) and highest for {most} ({medians[most]:.3g} {unit}).")  # fmt: skip
+    found = {"least": least, "lowest": medians[least], "most": most, "highest": medians[most]}
+    return described(fig, ax, say("alt_statistics_by_genre", name=name, unit=unit, **found))
 
 
 def feature_map(points: np.ndarray, genres: Sequence[str], title: str = "") -> tuple[Figure, Axes]:
@@ -125,11 +124,10 @@ def feature_map(points: np.ndarray, genres: Sequence[str], title: str = "") -> t
         x=x, y=y, hue=genres, style=genres, hue_order=present, style_order=present, palette=GENRE_COLOURS,
         markers=GENRE_MARKERS, s=25, alpha=0.8, linewidth=0.2, rasterized=True, ax=ax,
     )  # fmt: skip
-    ax.set(xlabel="component 1", ylabel="component 2", title=title)
+    ax.set(xlabel=say("component_1"), ylabel=say("component_2"), title=title)
     ax.get_legend().remove()
     fig.legend(loc="outside lower center", ncols=5, handletextpad=0.1, columnspacing=0.8)
-    named = ", ".join(present)
-    return described(fig, ax, f"{title or 'Map'}: {len(x)} clips in two dimensions, coloured by genre ({named}).")
+    return described(fig, ax, say("alt_feature_map", title=title or say("map"), n=len(x), names=", ".join(present)))
 
 
 def scores_over_time(
@@ -154,16 +152,14 @@ def scores_over_time(
     if truth and truth not in shown:
         shown[-1] = truth
     for genre in shown:
-        name, wide = (f"{genre} (label)", 2.8) if genre == truth else (genre, 1.5)
+        name, wide = (say("label", genre=genre), 2.8) if genre == truth else (genre, 1.5)
         axes[1].plot(times_s, probabilities[:, list(genres).index(genre)], label=name, linewidth=wide, markersize=4,
                      color=GENRE_COLOURS.get(genre, GREY), marker=GENRE_MARKERS.get(genre, "o"))  # fmt: skip
     seconds = len(wave) / rate_hz
-    axes[1].set(xlabel="time (s)", ylabel="score", ylim=(0, 1.02), xlim=(0, seconds))
+    axes[1].set(xlabel=say("time"), ylabel=say("score"), ylim=(0, 1.02), xlim=(0, seconds))
     fig.legend(loc="outside upper center", ncols=4, handletextpad=0.4, columnspacing=1.2)
-    labelled = f"; it is labelled {truth}" if truth else ""
-    return described(fig, axes, f"Mel-spectrogram of {seconds:.1f} seconds from 0 to {rate_hz // 2} hertz, and below "
-                     f"it, on the same time axis, the class scores: {genres[int(mean.argmax())]} has the highest mean "
-                     f"score, {mean.max():.2f}{labelled}.")  # fmt: skip
+    found = {"seconds": seconds, "top_hz": rate_hz // 2, "genre": genres[int(mean.argmax())], "score": mean.max()}
+    return described(fig, axes, say("alt_scores_labelled" if truth else "alt_scores", truth=truth, **found))
 
 
 def first_layer_filters(filters: np.ndarray, rate_hz: int = 16_000) -> tuple[Figure, np.ndarray]:
@@ -177,13 +173,12 @@ def first_layer_filters(filters: np.ndarray, rate_hz: int = 16_000) -> tuple[Fig
     for row, pick in enumerate(picks):
         scaled = 0.42 * filters[pick] / np.abs(filters[pick]).max()
         axes[0].plot(1000 * np.arange(kernel) / rate_hz, row + scaled, color=BLUE)
-    axes[0].set_yticks(range(6), [f"{peaks[pick]:.0f} Hz" for pick in picks])
-    axes[0].set(xlabel="time (ms)", title="6 filters")
+    axes[0].set_yticks(range(6), [say("hertz", hz=peaks[pick]) for pick in picks])
+    axes[0].set(xlabel=say("time_ms"), title=say("n_filters", n=len(picks)))
     image_db = librosa.amplitude_to_db(response[order].T, ref=np.max)
     axes[1].imshow(image_db, origin="lower", aspect="auto", extent=(0, n, 0, rate_hz / 2), vmin=-40, vmax=0)
     mel_hz = librosa.mel_frequencies(n_mels=n + 2, fmax=rate_hz / 2)[1:-1]
-    axes[1].plot(np.linspace(0, n, n), mel_hz, color="white", linestyle="--", label="mel bands")
+    axes[1].plot(np.linspace(0, n, n), mel_hz, color="white", linestyle="--", label=say("mel_bands"))
     axes[1].legend(labelcolor="white", loc="upper left", frameon=True, facecolor="0.15", framealpha=0.8, edgecolor="none")
-    axes[1].set(xlabel="filter, sorted by peak", ylabel="frequency (Hz)", title="frequency response")
-    return described(fig, axes, f"{n} learned filters of {1000 * kernel / rate_hz:.2f} milliseconds: half of them "
-                     f"peak below {np.median(peaks):.0f} hertz; a dashed line shows where mel bands would lie.")
+    axes[1].set(xlabel=say("sorted_filters"), ylabel=say("frequency"), title=say("frequency_response"))
+    return described(fig, axes, say("alt_first_layer_filters", n=n, ms=1000 * kernel / rate_hz, hz=np.median(peaks)))

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from genre_utils.evaluation import Interval
 from genre_utils.plots.style import (
-    APPROACH_MARKERS, BLUE, GREEN, GREY, INK, ORANGE, colour, described, errors, label, new_figure, percent_axis,
+    APPROACH_MARKERS, BLUE, GREEN, GREY, INK, ORANGE, colour, described, errors, label, new_figure, percent_axis, say,
 )  # fmt: skip
 from genre_utils.profiles import GENRES
 
@@ -50,37 +50,40 @@ def accuracy_intervals(
     `repeats` maps the text of a row to accuracies of single seeds or splits, drawn as dots below the line.
     """
     repeats = repeats or {}
-    values = [f"{100 * score.value:.1f} % of {score.n}" for _, _, score in rows]
+    values = [say("accuracy_of_n", accuracy=100 * score.value, n=score.n) for _, _, score in rows]
     fig, ax = _forest(rows, values, 0.42 if not repeats else 0.6)
     told = []
     for y, (text, approach, score) in enumerate(rows):
-        told.append(f"{text} {score}")
-        values = repeats.get(text, ())
+        values, found = repeats.get(text, ()), {"name": text, "accuracy": score}
+        told.append(say("named_accuracy", **found))
         if len(values):
             ax.scatter(values, y + np.resize((0.18, 0.27, 0.36), len(values)), s=14, color=colour(approach), alpha=0.7)
-            told[-1] += f" ({len(values)} from {100 * min(values):.0f} to {100 * max(values):.0f} %)"
+            found |= {"n": len(values), "lowest": 100 * min(values), "highest": 100 * max(values)}
+            told[-1] = say("named_accuracy_and_repeats", **found)
     percent_axis(ax, "x")
     ax.axvline(1 / genres, color=GREY, linestyle=":", linewidth=1)
-    ax.annotate("chance", (1 / genres, -1.05), xytext=(4, 0), textcoords="offset points", va="top", fontsize=9)
-    ax.set_xlabel("accuracy, with 95 % interval" + ("; a dot for each repeat" if repeats else ""))
-    return described(fig, ax, f"Accuracy with 95 % intervals: {'; '.join(told)}.")
+    ax.annotate(say("chance"), (1 / genres, -1.05), xytext=(4, 0), textcoords="offset points", va="top", fontsize=9)
+    ax.set_xlabel(say("accuracy_and_repeats" if repeats else "accuracy_and_interval"))
+    return described(fig, ax, say("alt_accuracy_intervals", rows="; ".join(told)))
 
 
 def lead_intervals(rows: Sequence[Row], name: str) -> tuple[Figure, Axes]:
     """A forest plot of differences, given as fractions and drawn in points (hundredths)."""
-    fig, ax = _forest(rows, [f"{100 * gap.value:+.1f}" for _, _, gap in rows], scale=100)
+    fig, ax = _forest(rows, [say("points", points=100 * gap.value) for _, _, gap in rows], scale=100)
     ax.axvline(0, color=GREY, linestyle=":", linewidth=1)
     ax.set_xlabel(name)
-    told = (f"{text} {100 * gap.value:+.1f} [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]" for text, _, gap in rows)
-    return described(fig, ax, f"{name.capitalize()}: {'; '.join(told)}.")
+    told = (
+        say("named_lead", name=text, lead=100 * gap.value, low=100 * gap.low, high=100 * gap.high) for text, _, gap in rows
+    )
+    return described(fig, ax, say("alt_lead_intervals", name=name.capitalize(), rows="; ".join(told)))
 
 
 def _worst(matrix: np.ndarray, genres: Sequence[str]) -> str:
     wrong = matrix - np.diag(np.diag(matrix))
     row, column = np.unravel_index(wrong.argmax(), wrong.shape)
     if not wrong.any():
-        return "no error"
-    return f"most often {genres[row]} taken for {genres[column]} ({int(wrong[row, column])} times)"
+        return say("no_error")
+    return say("most_often", true=genres[row], predicted=genres[column], n=int(wrong[row, column]))
 
 
 def confusion(approach: str, matrix: np.ndarray, genres: Sequence[str] = GENRES) -> tuple[Figure, Axes]:
@@ -95,9 +98,9 @@ def confusion(approach: str, matrix: np.ndarray, genres: Sequence[str] = GENRES)
         text.set_color("white" if dark > 0.5 else INK)
     ax.tick_params(axis="x", rotation=90)
     ax.tick_params(axis="y", rotation=0)
-    ax.set(title=label(approach), xlabel="predicted", ylabel="true")
-    told = f"{label(approach)} {np.trace(matrix)} of {matrix.sum()} clips right, {_worst(matrix, genres)}"
-    return described(fig, ax, f"Confusion matrix: {told}.")
+    ax.set(title=label(approach), xlabel=say("predicted"), ylabel=say("true"))
+    found = {"name": label(approach), "right": np.trace(matrix), "n": matrix.sum(), "worst": _worst(matrix, genres)}
+    return described(fig, ax, say("alt_confusion", **found))
 
 
 def per_genre_bars(tables: Mapping[str, pd.DataFrame]) -> tuple[Figure, Axes]:
@@ -110,15 +113,15 @@ def per_genre_bars(tables: Mapping[str, pd.DataFrame]) -> tuple[Figure, Axes]:
         color=[colour(approach) for approach in tables], width=0.8, capsize=2, error_kw={"elinewidth": 1},
     )  # fmt: skip
     ax.invert_yaxis()
-    ax.set(xlabel="F1, with 95 % interval", ylabel="", xlim=(0, 1), axisbelow=True)
+    ax.set(xlabel=say("f1_and_interval"), ylabel="", xlim=(0, 1), axisbelow=True)
     ax.grid(axis="x")
     ax.get_legend().remove()
     fig.legend(loc="outside upper center", ncols=3)
     told = [
-        f"{name} best on {scores.idxmax()} ({scores.max():.2f}), worst on {scores.idxmin()} ({scores.min():.2f})"
+        say("best_and_worst", name=name, best=scores.idxmax(), highest=scores.max(), worst=scores.idxmin(), lowest=scores.min())
         for name, scores in f1.items()
     ]
-    return described(fig, ax, f"F1 by genre with 95 % intervals: {'; '.join(told)}.")
+    return described(fig, ax, say("alt_per_genre_bars", rows="; ".join(told)))
 
 
 def learning_curves(history: Sequence[Mapping], best_epoch: int, approach: str) -> tuple[Figure, np.ndarray]:
@@ -129,21 +132,21 @@ def learning_curves(history: Sequence[Mapping], best_epoch: int, approach: str) 
     table = pd.DataFrame(history).set_index("epoch")
     accuracy, train = table["val_accuracy"].astype(float), table["train_loss"].dropna()
     fig, axes = new_figure(3.8, rows=2, sharex=True)
-    axes[0].plot(table["val_loss"].dropna(), color=colour(approach), label="validation")
-    axes[0].plot(train, color=colour(approach), linestyle=":", label="training")
+    axes[0].plot(table["val_loss"].dropna(), color=colour(approach), label=say("validation"))
+    axes[0].plot(train, color=colour(approach), linestyle=":", label=say("training"))
     axes[1].plot(accuracy.dropna(), color=colour(approach))
     percent_axis(axes[1])
-    axes[0].set_ylabel("loss")
-    axes[1].set_ylabel("validation accuracy")
-    axes[1].set_xlabel("epoch")
+    axes[0].set_ylabel(say("loss"))
+    axes[1].set_ylabel(say("validation_accuracy"))
+    axes[1].set_xlabel(say("epoch"))
     for ax in axes:
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         ax.axvline(best_epoch, color=GREY, linewidth=1, linestyle="--")
     axes[0].legend()
-    axes[0].set_title(f"dashed: epoch {best_epoch}, whose weights are used", fontsize=9)
-    return described(fig, axes, f"Learning curves {label(approach)}: the training loss goes from {train.iloc[0]:.2f} "
-                     f"to {train.iloc[-1]:.2f}, and the validation accuracy peaks at {100 * accuracy.max():.0f} % "
-                     f"in epoch {accuracy.idxmax():.0f}.")  # fmt: skip
+    axes[0].set_title(say("dashed_epoch", epoch=best_epoch), fontsize=9)
+    losses = {"first": train.iloc[0], "last": train.iloc[-1]}
+    best = {"best": 100 * accuracy.max(), "epoch": accuracy.idxmax()}
+    return described(fig, axes, say("alt_learning_curves", name=label(approach), **losses, **best))
 
 
 def share_curves(
@@ -155,11 +158,12 @@ def share_curves(
     for i, (name, (steps, shares)) in enumerate(lines.items()):
         ax.plot(steps, shares, label=name, color=(GREEN, BLUE, ORANGE, GREY)[i % 4], marker="os^D"[i % 4], markersize=4,
                 linestyle=("-", "--", ":", "-.")[i % 4])  # fmt: skip
-        told.append(f"{name} from {100 * shares[0]:.0f} to {100 * shares[-1]:.0f} %")
+        told.append(say("from_to", name=name, first=100 * shares[0], last=100 * shares[-1]))
     percent_axis(ax)
     ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.legend()
-    return described(fig, ax, f"{ylabel.capitalize() or 'Shares'} by {xlabel}: {'; '.join(told)}.")
+    what = ylabel.capitalize() or say("shares")
+    return described(fig, ax, say("alt_share_curves", what=what, x=xlabel, rows="; ".join(told)))
 
 
 def interval_curves(
@@ -176,7 +180,8 @@ def interval_curves(
             marker=APPROACH_MARKERS.get(name, "o"), linestyle=("-", "--", ":")[i % 3], capsize=3,
         )  # fmt: skip
         best = max(curve, key=lambda at: curve[at].value)
-        told.append(f"{label(name)} is best at {best} with {curve[best]}, and has {scores[0]} at {min(curve)}")
+        values = {"highest": curve[best], "first": min(curve), "first_value": scores[0]}
+        told.append(say("best_at", name=label(name), best=best, **values))
     if log:
         ax.set_xscale("log", base=2)
     ticks = sorted({x for curve in curves.values() for x in curve})
@@ -184,5 +189,5 @@ def interval_curves(
     ax.minorticks_off()
     percent_axis(ax)
     fig.legend(loc="outside upper center", ncols=2 if len(curves) < 3 else 1)
-    ax.set(xlabel=xlabel, ylabel="accuracy")
-    return described(fig, ax, f"Accuracy by {xlabel}, with 95 % intervals: {'; '.join(told)}.")
+    ax.set(xlabel=xlabel, ylabel=say("accuracy"))
+    return described(fig, ax, say("alt_interval_curves", x=xlabel, rows="; ".join(told)))

@@ -22,7 +22,7 @@ from PIL import Image, features
 
 from genre_utils.audio import encode_mp3
 from genre_utils.plots.audio import waveform_and_mel
-from genre_utils.plots.style import INK, alt_text
+from genre_utils.plots.style import INK, alt_text, say
 
 #: Pixels per inch of a spectrogram, and of the page that shows it: phones and retina screens gain.
 DPI, _PAGE_DPI = 130, 100
@@ -90,7 +90,7 @@ def show(*figures: Figure | tuple, alt: str | None = None, caption: str | None =
     for fig in shown:
         if pyplot is not None and getattr(fig, "number", None) is not None:
             pyplot.close(fig)  # the inline backend would show it again, without its alt text
-    told = " ".join(f"Figure: {_alt(fig, alt)}" for fig in shown)
+    told = " ".join(say("figure", alt=_alt(fig, alt)) for fig in shown)
     display({"text/html": content, "text/plain": told}, raw=True)
 
 
@@ -103,7 +103,7 @@ def player_html(wave: np.ndarray, rate_hz: int, label: str, max_s: float = 5.0) 
     name = html.escape(label)
     return (
         f'<figure style="{_FIGURE};flex:1 1 14em;max-width:22em">'
-        f'<figcaption style="{_CAPTION}">{name} ({len(excerpt) / rate_hz:.1f} s)</figcaption>'
+        f'<figcaption style="{_CAPTION}">{say("player", name=name, seconds=len(excerpt) / rate_hz)}</figcaption>'
         f'<audio controls preload="metadata" aria-label="{name}" style="width:100%;min-width:12em" '
         f'src="{_data_uri(encode_mp3(excerpt, rate_hz), "audio/mpeg")}"></audio></figure>'
     )

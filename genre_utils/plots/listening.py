@@ -17,7 +17,7 @@ from IPython.display import HTML
 from genre_utils.evaluation import wilson
 from genre_utils.paths import package_data
 from genre_utils.plots.display import player_html
-from genre_utils.plots.style import label
+from genre_utils.plots.style import WORDS, label, say
 from genre_utils.profiles import GENRES
 
 
@@ -28,15 +28,16 @@ def _interval(right: int, n: int) -> list[int]:
 
 def _answers(truth: Sequence[str], said: Mapping[str, Sequence[str]]) -> str:
     """The table of the answers: one row a clip, one column a model, its score and interval at the foot."""
-    n, hits = len(truth), {name: np.equal(guesses, truth) for name, guesses in said.items()}
+    n, head, hits = len(truth), WORDS["guess_head"], {name: np.equal(guesses, truth) for name, guesses in said.items()}
     marked = {
         name: [f"{guess} {'✓' if hit else '✗'}" for guess, hit in zip(said[name], hits[name], strict=True)]
         for name in said
     }
-    table = pd.DataFrame({"label": truth} | marked, index=range(1, n + 1)).rename_axis(columns="clip")
+    table = pd.DataFrame({head["label"]: truth} | marked, index=range(1, n + 1)).rename_axis(columns=head["clip"])
     right = [int(hit.sum()) for hit in hits.values()]
-    table.loc["right"] = ["", *(f"{k} of {n}" for k in right)]
-    table.loc["95 % interval"] = ["", *("{} to {} %".format(*_interval(k, n)) for k in right)]
+    table.loc[head["right"]] = ["", *(say("guess_right_of", right=k, n=n) for k in right)]
+    ends = (dict(zip(("low", "high"), _interval(k, n), strict=True)) for k in right)
+    table.loc[head["interval"]] = ["", *(say("guess_interval", **end) for end in ends)]
     return table.to_html(border=0)
 
 
@@ -64,13 +65,13 @@ def guessing_round(
     said = {label(approach): list(guesses) for approach, guesses in said.items()}
     table = [_interval(k, len(clips)) for k in range(len(clips) + 1)]
     data = {"genres": list(genres), "truth": list(truth), "said": said, "wilson": table}
-    players = [player_html(wave, rate_hz, f"Clip {i}", max_s) for i, (wave, rate_hz) in enumerate(clips, 1)]
+    data["words"] = {name: words for name, words in WORDS.items() if name.startswith("guess_")}
+    players = [player_html(wave, rate_hz, say("guess_clip", i=i), max_s) for i, (wave, rate_hz) in enumerate(clips, 1)]
     items = "".join(f"<li>{one}</li>" for one in players)
     style, script = (package_data(f"guessing.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
     return HTML(
-        f'<section class="guessing-round" aria-label="Guess the genre of {len(clips)} clips" '
+        f'<section class="guessing-round" aria-label="{html.escape(say("guess_label", n=len(clips)))}" '
         f'data-answers="{html.escape(json.dumps(data, ensure_ascii=False))}"><style>{style}</style>'
         f'<ol>{items}</ol><p role="status" style="font-weight:600"></p>'
-        "<details><summary>The answers (open them after your last guess)</summary>"
-        f"{_answers(truth, said)}</details><script>{script}</script></section>"
+        f"<details><summary>{say('guess_answers')}</summary>{_answers(truth, said)}</details><script>{script}</script></section>"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,15 +14,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from genre_utils.evaluation import Interval
+from genre_utils.paths import package_data
 from genre_utils.profiles import GENRES
 
+#: All that figures, players and the guessing round say; a translation of them is a translation of this file.
+WORDS: dict[str, Any] = json.loads(package_data("words.json").read_text(encoding="utf-8"))
 #: Almost black. In a drawing that stands in a page it becomes the colour of the page's text.
 INK = "#1A1A1A"
 #: One colour an approach, everywhere (Okabe and Ito, "Color universal design", 2008).
 APPROACH_COLOURS = {"svm": "#E69F00", "cnn": "#0072B2", "musicnn": "#CC79A7", "head-only": "#009E73", "full": "#D55E00"}
 APPROACH_MARKERS = {"svm": "s", "cnn": "o", "musicnn": "v", "head-only": "^", "full": "D"}
 #: Short names for axes; :data:`genre_utils.records.TITLES` has the long ones.
-APPROACH_LABELS = {"svm": "SVM", "cnn": "CNN", "musicnn": "MusiCNN", "head-only": "head only", "full": "fine-tuned"}
+APPROACH_LABELS: dict[str, str] = WORDS["approaches"]
 #: The contestants of the recorded experiments that are no approach of the study.
 CONTESTANT_COLOURS = {
     "pre-trained": "#009E73",
@@ -53,6 +57,11 @@ STYLE: dict[str, Any] = {
 }  # fmt: skip
 
 
+def say(name: str, /, **values) -> str:
+    """One of the :data:`WORDS`, with its gaps filled."""
+    return WORDS[name].format(**values)
+
+
 def set_style() -> None:
     """Give all figures, those of the book and a chapter's own, the book's type and colours."""
     matplotlib.rcParams.update(STYLE)
@@ -66,7 +75,7 @@ def new_figure(height_in: float = 3.2, rows: int = 1, columns: int = 1, **option
 
 def described(fig: Figure, axes: Any, sentence: str) -> tuple[Figure, Any]:
     """What a figure function returns, once `fig` has its alt text: one sentence that says what there is to see."""
-    fig.set_label(" ".join(sentence.split()))
+    fig.set_label(sentence)
     return fig, axes
 
 
