@@ -102,7 +102,10 @@ def identity(
     genres : str
         Some of the ten, with commas between.
 
-    Of what does not exist, a ProfileError lists what does.
+    Raises
+    ------
+    ProfileError
+        If one of them does not exist; the message lists what does.
     """
     if profile not in PROFILES:
         hint = did_you_mean(profile, PROFILES)
