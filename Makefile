@@ -10,6 +10,8 @@ GENRES   ?=
 CHAPTERS ?=
 CONFIG   ?= workflow/config/small.yaml
 CORES    ?= 2
+# More than cores: half of a test's time is spent waiting for commands that it started.
+WORKERS  ?= 3
 CLUSTER  ?=
 
 SHELL := /bin/bash
@@ -90,7 +92,7 @@ matrix: $(if $(DRY),,$(STAMP)) $(SNAKEMAKE) $(addprefix build/snakemake/.,$(CLUS
 
 test: $(STAMP)  ## lint, unit tests, and every notebook against its stored outputs
 	@$(PY) -m ruff check .
-	@OMP_NUM_THREADS=1 $(PY) -m pytest tests -n 2 --dist loadfile --no-loadscope-reorder
+	@OMP_NUM_THREADS=1 $(PY) -m pytest tests -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 	@$(PY) tests/run_nbval.py
 
 lab: $(STAMP)  ## open the chapters in JupyterLab
