@@ -10,8 +10,6 @@ GENRES   ?=
 CHAPTERS ?=
 CONFIG   ?= workflow/config/small.yaml
 CORES    ?= 2
-# More than cores: half of a test's time is spent waiting for commands that it started.
-WORKERS  ?= 3
 CLUSTER  ?=
 
 SHELL := /bin/bash
@@ -43,9 +41,9 @@ $(STAMP): requirements.lock pyproject.toml
 	@if ! $(PY) -m pip --version >/dev/null 2>&1 || ! head -3 $(BIN)/pip | grep -qF "$$(pwd -P)/"; then \
 	  $(PYTHON) -m venv --clear $(VENV); \
 	fi
-	@echo "Installing the pinned packages into $(VENV) (about 6 GB with torch; once)"
+	@echo "Installing the pinned packages into $(VENV) and compiling them (about 6 GB with torch; once)"
 	@$(PY) -m pip install --quiet --disable-pip-version-check uv || true
-	@if $(PY) -m uv pip sync --quiet --python $(PY) requirements.lock && \
+	@if $(PY) -m uv pip sync --quiet --compile-bytecode --python $(PY) requirements.lock && \
 	  $(PY) -m uv pip install --quiet --python $(PY) --no-deps -e .; then :; else \
 	  echo "uv did not install them: pip, which knows its own mirrors and certificates, does it now"; \
 	  $(PY) -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock; \
@@ -92,7 +90,7 @@ matrix: $(if $(DRY),,$(STAMP)) $(SNAKEMAKE) $(addprefix build/snakemake/.,$(CLUS
 
 test: $(STAMP)  ## lint, unit tests, and every notebook against its stored outputs
 	@$(PY) -m ruff check .
-	@OMP_NUM_THREADS=1 $(PY) -m pytest tests -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	@OMP_NUM_THREADS=1 $(PY) -m pytest tests -n 2 --dist loadfile --no-loadscope-reorder
 	@$(PY) tests/run_nbval.py
 
 lab: $(STAMP)  ## open the chapters in JupyterLab
