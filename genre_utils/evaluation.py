@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
 
 import numpy as np
@@ -103,10 +104,16 @@ def resamples(n_clips: int, groups: Groups, n: int, seed: int = 0) -> tuple[np.n
     if groups is not None and len(groups) != n_clips:
         raise ValueError(f"{len(groups)} groups for {n_clips} clips")
     codes = np.arange(n_clips) if groups is None else pd.factorize(np.asarray(groups, dtype=object))[0]
-    n_groups = int(codes.max()) + 1
-    drawn = np.random.default_rng(seed).multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=n)
-    what = "clips" if groups is None else f"{n_groups} artists"
-    return drawn[:, codes], f"bootstrap over {what}, {n} draws"
+    what = "clips" if groups is None else f"{codes.max() + 1} artists"
+    return _draws(tuple(codes.tolist()), n, seed), f"bootstrap over {what}, {n} draws"
+
+
+@lru_cache(maxsize=4)  # one test set is asked about again and again
+def _draws(codes: tuple[int, ...], n: int, seed: int) -> np.ndarray:
+    n_groups = max(codes) + 1
+    drawn = np.random.default_rng(seed).multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=n)[:, codes]
+    drawn.flags.writeable = False
+    return drawn
 
 
 def bootstrap(

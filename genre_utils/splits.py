@@ -179,13 +179,14 @@ def _allocate(table: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """
     wanted = np.outer(FRACTIONS, table.sum(axis=0))
     scale = np.maximum(wanted, 1e-9)
+    root, each = np.sqrt(scale[:, None, :]), np.eye(len(FRACTIONS))[:, :, None]
     best, best_cost = None, np.inf
     for _ in range(64):
         order = np.argsort(-table.sum(axis=1) + rng.uniform(0, 2, len(table)), kind="stable")
         have, part_of = np.zeros_like(wanted), np.empty(len(table), dtype=int)
         for group in order:
-            after = have[:, None, :] + np.eye(3)[:, :, None] * table[group]
-            cost = (((after - wanted[:, None, :]) / np.sqrt(scale[:, None, :])) ** 2).sum(axis=(0, 2))
+            after = have[:, None, :] + each * table[group]
+            cost = (((after - wanted[:, None, :]) / root) ** 2).sum(axis=(0, 2))
             part_of[group] = part = int(np.argmin(cost + rng.uniform(0, 1e-6, 3)))
             have[part] += table[group]
         # An empty part of a genre costs more than any imbalance: that genre could not be tested at all.

@@ -6,6 +6,7 @@ their parameters put in as papermill does: starting a kernel for each would take
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -119,6 +120,7 @@ def run_chapter(number: int, **parameters) -> tuple[dict, str]:
     main, home = sys.modules["__main__"], Path.cwd()
     shell, shown = InteractiveShell.instance(), []
     shell.reset(new_session=True)
+    gc.freeze()  # every training asks for a full collection at its end: not of all that was imported, each time
     sys.modules["__main__"] = shell.user_module
     os.chdir(path.parent)
     try:
