@@ -68,7 +68,7 @@ pdf: $(STAMP)  ## build the pages of the last make book again with a PDF of the 
 release: book pdf  ## all that a release holds, in build/release: wheel, notebooks, PDF, pages
 	@rm -rf build/release && mkdir -p build/release
 	@$(PY) -m uv build --quiet --wheel --out-dir build/release
-	@site=$$($(PY) -c 'from genre_utils.identity import identity; from genre_utils.paths import home; print(home() / "build" / "html" / identity("$(PROFILE)", "$(SEED)").name())'); \
+	@site=$$($(PY) -c 'from genre_utils.identity import identity; from genre_utils.paths import home; print(home() / "build" / "html" / identity("$(PROFILE)", "$(SEED)", split="$(SPLIT)", backbone="$(BACKBONE)", protocol="$(PROTOCOL)", genres="$(GENRES)").name())'); \
 	  cp "$$site"/_downloads/{notebooks.zip,book.pdf} build/release/; tar -czf build/release/pages.tar.gz -C "$$site" .
 	@ls -lh build/release
 

@@ -27,6 +27,8 @@ from genre_utils.errors import AudioError
 SILENT_PEAK = 1e-4
 #: Shorter recordings hold too little for one mel frame or one wav2vec 2.0 frame of context.
 SHORTEST_S = 0.1
+#: A file of more samples than this is thought not to know its length: they are counted.
+LONGEST = 2**31
 #: Sample rates that MPEG-1, -2 and -2.5 layer III define, in hertz.
 MP3_RATES_HZ = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 
@@ -50,18 +52,19 @@ def open_audio(path: str | Path) -> Iterator[sf.SoundFile]:
     length) or, where ffmpeg or the system can decode it, converted to a temporary file. Else an AudioError says why.
     """
     path = Path(path)
-    if not path.exists():
-        raise AudioError(f"no such file: {path}. Check the spelling, or fetch or render the corpus again.")
-    if path.is_dir():
-        raise AudioError(f"{path} is a folder, not an audio file: name one file inside it.")
-    if path.stat().st_size == 0:
-        raise AudioError(f"{path} is empty (zero bytes): its download or copy was cut short; get it again.")
     try:
+        if not path.exists():
+            raise AudioError(f"no such file: {path}. Check the spelling, or fetch or render the corpus again.")
+        if path.is_dir():
+            raise AudioError(f"{path} is a folder, not an audio file: name one file inside it.")
+        if path.stat().st_size == 0:
+            raise AudioError(f"{path} is empty (zero bytes): its download or copy was cut short; get it again.")
         with ExitStack() as opened:
             try:
                 # As bytes, for names that are not UTF-8; Windows has none.
                 file = opened.enter_context(sf.SoundFile(os.fsencode(path) if os.name == "posix" else path))
                 mended = _with_length(path) if not file.frames and file.format == "WAV" else None
+                mended = _counted(file, opened) if file.frames > LONGEST else mended
             except sf.LibsndfileError:
                 mended = _without_tag(path) or _converted(path, opened)
                 if mended is None:
@@ -69,7 +72,9 @@ def open_audio(path: str | Path) -> Iterator[sf.SoundFile]:
             yield opened.enter_context(sf.SoundFile(mended)) if mended else file
     except PermissionError as error:
         raise AudioError(f"{path} may not be read: give yourself read permission on it.") from error
-    except (sf.LibsndfileError, RuntimeError, OSError, audioread.DecodeError) as error:
+    except (sf.LibsndfileError, RuntimeError, OSError, MemoryError, audioread.DecodeError) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            raise AudioError(f"no such file: {path} (the name is too long)") from error
         if isinstance(error, OSError) and error.errno == errno.EIO:
             raise AudioError(f"the disk or drive did not deliver {path}: try again, or copy it to this machine.") from error
         kind = what_it_is(path)
@@ -107,6 +112,16 @@ def _with_length(path: Path) -> io.BytesIO | None:
         return None
     data[4:8], data[start - 4 : start] = (struct.pack("<I", min(n, 2**32 - 1)) for n in (len(data) - 8, len(data) - start))
     return io.BytesIO(data)
+
+
+def _counted(file: sf.SoundFile, opened: ExitStack) -> IO[bytes]:
+    """A temporary copy of a file that does not know its length, as a FLAC that was written into a pipe."""
+    copy = opened.enter_context(tempfile.TemporaryFile())  # noqa: SIM115  (the stack closes it)
+    with sf.SoundFile(copy, "w", file.samplerate, file.channels, "FLOAT", format="W64", closefd=False) as target:
+        while len(block := file.read(2**16, dtype="float32", always_2d=True)):
+            target.write(block)
+    copy.seek(0)
+    return copy
 
 
 def _converted(path: Path, opened: ExitStack) -> IO[bytes] | None:

@@ -63,14 +63,6 @@ class Cache:
                 return False
         return True
 
-    def get_or_make(self, kind: str, key: dict, make: Callable[[], np.ndarray]) -> np.ndarray:
-        """The array of `key`: from disk if it is there and whole, else made, stored and returned."""
-        found = self.get(kind, key)
-        if found is None:
-            found = make()
-            self.put(kind, key, found)
-        return found
-
 
 class Rows:
     """Equally shaped arrays, one a clip, as if they were one: each is read when it is asked for, and not kept.

@@ -133,8 +133,10 @@ class Comparison:
         return evaluation.f1_of_genre(y, rows[approach], self.first.genres.index(genre))
 
     def seconds(self, approach: str) -> float:
-        """Of the quickest run, whatever else the machine had to do only adds to it; fine-tuning needs the head it starts from."""
-        head = self.seconds("head-only") if approach == "full" and "head-only" in self.runs else 0
+        """Of the quickest run, whatever else the machine had to do only adds to it; fine-tuning needs the head it starts from,
+        unless that is a cold one."""
+        warm = approach == "full" and self.runs["full"][0].settings.get("head start") != "cold"
+        head = self.seconds("head-only") if warm and "head-only" in self.runs else 0
         return min(card.cost.seconds for card in self.runs[approach]) + head
 
     def files(self, approaches: Iterable[str]) -> str:

@@ -103,7 +103,7 @@ def resamples(n_clips: int, groups: Groups, n: int, seed: int = 0) -> tuple[np.n
     """How often each clip (or, with `groups`, each artist) is drawn: (n, n_clips) int, and what was drawn in words."""
     if groups is not None and len(groups) != n_clips:
         raise ValueError(f"{len(groups)} groups for {n_clips} clips")
-    codes = np.arange(n_clips) if groups is None else pd.factorize(np.asarray(groups, dtype=object))[0]
+    codes = np.arange(n_clips) if groups is None else pd.factorize(np.asarray(groups, dtype=object), use_na_sentinel=False)[0]
     what = "clips" if groups is None else f"{codes.max() + 1} artists"
     return _draws(tuple(codes.tolist()), n, seed), f"bootstrap over {what}, {n} draws"
 

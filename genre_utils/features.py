@@ -158,7 +158,7 @@ def _over_clips(
     base = {"rate_hz": rate_hz, "clip_s": clip_s, "librosa": librosa.__version__, "version": 2, **(settings or {})}
     tasks = {clip: (make, corpus[clip].path, rate_hz, clip_s) for clip in ids}
     keys = {clip: {**base, "sha256": file_sha256(corpus[clip].path)} for clip in ids}
-    missing = [clip for clip in tasks if not cache.path(kind, keys[clip]).is_file()]
+    missing = [clip for clip in tasks if cache.get(kind, keys[clip]) is None]
     not_kept = {}  # where the cache may only be read
     if missing:
         results = _parallel(_of_clip, [tasks[clip] for clip in missing])
@@ -166,8 +166,6 @@ def _over_clips(
         for clip, array in zip(missing, bar, strict=True):
             if not cache.put(kind, keys[clip], array):
                 not_kept[clip] = array
-    for clip in set(ids) - set(missing):
-        cache.get_or_make(kind, keys[clip], lambda clip=clip: _of_clip(*tasks[clip]))
     maps = (partial(np.load, cache.path(kind, keys[clip]), mmap_mode="r") for clip in ids)
     return [partial(np.asarray, not_kept[clip]) if clip in not_kept else stored for clip, stored in zip(ids, maps, strict=True)]
 

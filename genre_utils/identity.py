@@ -113,10 +113,11 @@ def identity(
     chosen = PROFILES[profile]
     if backbone:
         path = Path(backbone).expanduser()
-        if not path.exists() and (backbone.startswith(("/", ".", "~")) or path.suffix == ".pt"):
+        there = backbone != "shipped" and path.exists()
+        if not there and (backbone.startswith(("/", ".", "~")) or path.suffix == ".pt"):
             kinds = "a folder, a fairseq file, a Hub name, or 'shipped'"
             raise ProfileError(f"there is no backbone at {path}: give {kinds}")
-        name, _, revision = (str(path.resolve()), "", "") if path.exists() else backbone.partition("@")
+        name, _, revision = (str(path.resolve()), "", "") if there else backbone.partition("@")
         chosen = replace(chosen, backbone=name, backbone_revision=revision or None)
     if split:
         known = SPLITS + GTZAN_SPLITS if chosen.corpus == "gtzan" else SPLITS
@@ -179,5 +180,5 @@ def last_run() -> Identity:
     """The run that trained last, or the default one if there was none."""
     try:
         return identity(**json.loads((runs_dir() / "last.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, ProfileError):
+    except (OSError, ValueError, TypeError, AttributeError, ProfileError):
         return identity()

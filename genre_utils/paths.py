@@ -13,10 +13,10 @@ from genre_utils.errors import CacheError, GenreError
 
 
 def project_root() -> Path | None:
-    """Folder of the checked-out book (it holds ``_toc.yml`` and ``chapters/``), or None outside of one."""
+    """Folder of the checked-out book (it holds ``_toc.yml`` and the chapters), or None outside of one."""
     here = Path.cwd().resolve()
     for folder in (here, *here.parents, Path(__file__).resolve().parents[1]):
-        if (folder / "_toc.yml").is_file() and (folder / "chapters").is_dir():
+        if (folder / "_toc.yml").is_file() and (folder / "chapters" / "01_dataset.ipynb").is_file():
             return folder
     return None
 
@@ -87,13 +87,13 @@ def package_data(*parts: str) -> Path:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or, if that fails with an OSError, not at all; its folder is made if need be."""
+    """Write a file whole or, if that fails, not at all; its folder is made if need be."""
     part = path.with_name(f".part-{uuid.uuid4().hex}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(content)
         os.replace(part, path)
-    except OSError:
+    except BaseException:
         with suppress(OSError):
             part.unlink()
         raise

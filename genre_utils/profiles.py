@@ -27,7 +27,7 @@ class Training:
         What the rate does afterwards: fall to zero in a straight line, or stay.
     weight_decay : float
     patience : int
-        Epochs without a better validation accuracy (of whole clips) before training stops.
+        Epochs without a better validation accuracy (of whole clips; of equals, the surer one) before training stops.
     window_s : float
         Length of the excerpts the model is fed, in seconds. A clip's score is the mean over its windows.
     optimizer : {"adamw", "muon"}

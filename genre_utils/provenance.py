@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 from pydantic import BaseModel, ConfigDict, Field
 
+from genre_utils.device import default_device
 from genre_utils.paths import project_root
 
 _PACKAGES = (
@@ -79,9 +80,9 @@ def hardware() -> dict[str, Any]:
 
 
 def _cuda():
-    """``torch.cuda`` where there is a GPU and torch was imported."""
+    """``torch.cuda`` where a GPU is used and torch was imported."""
     torch = sys.modules.get("torch")
-    return torch.cuda if torch is not None and torch.cuda.is_available() else None
+    return torch.cuda if torch is not None and default_device() == "cuda" else None
 
 
 def _processor() -> str:

@@ -80,22 +80,22 @@ def gtzan_split(name: str) -> Split:
 
 
 def _stratified(ids, genres, fractions, seed: int) -> list[tuple[str, ...]]:
-    """Parts with `fractions` of the clips of each genre."""
+    """Parts with `fractions` of the clips of each genre; a CorpusError if these are too few."""
 
     def cut(ids, genres, share):
         return train_test_split(ids, genres, test_size=share, stratify=genres, random_state=seed)
 
-    train, rest, _, rest_genres = cut(list(ids), genres, 1 - fractions[0])
-    val, test, *_ = cut(rest, rest_genres, fractions[2] / (fractions[1] + fractions[2]))
+    try:
+        train, rest, _, rest_genres = cut(list(ids), genres, 1 - fractions[0])
+        val, test, *_ = cut(rest, rest_genres, fractions[2] / (fractions[1] + fractions[2]))
+    except ValueError as error:
+        raise CorpusError(f"too few clips ({len(ids)}) to split {fractions}: {error}") from error
     return [tuple(train), tuple(val), tuple(test)]
 
 
 def random_split(corpus: Corpus, seed: int = 0) -> Split:
     """Clips drawn at random within each genre: the usual way, blind to artists and replicas."""
-    try:
-        parts = _stratified(corpus.ids, [clip.genre for clip in corpus], FRACTIONS, seed)
-    except ValueError as error:
-        raise CorpusError(f"{corpus.name} has too few clips to split {FRACTIONS}: {error}") from error
+    parts = _stratified(corpus.ids, [clip.genre for clip in corpus], FRACTIONS, seed)
     return Split("random", *parts, f"stratified by genre at random, seed {seed}")
 
 

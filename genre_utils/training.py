@@ -147,7 +147,7 @@ class _Trainer(Trainer):
         print(f"The GPU's memory does not hold a batch of {clips}: it is fed{how} with gradient checkpoints, which is slower.")
 
     def get_train_dataloader(self):
-        clips, batch = len(self.train_dataset), self.args.per_device_train_batch_size
+        clips, batch = len(self.train_dataset), self.args.train_batch_size * self.args.world_size
         self.args.dataloader_drop_last = steps_per_epoch(clips, batch) < math.ceil(clips / batch)
         try:
             return super().get_train_dataloader()
@@ -311,7 +311,6 @@ def fit(
     seed: int,
     out_dir: Path | str,
     progress: bool = True,
-    resume: bool = True,
     precision: str = "auto",
     callbacks: Sequence[TrainerCallback] = (),
 ) -> FitResult:
@@ -358,6 +357,7 @@ def fit(
     checkpoints = folder / "checkpoints"
     arguments = _arguments(checkpoints, training, seed, precision)
     arguments.device  # noqa: B018  (under torchrun, this is where the processes meet)
+    arguments._n_gpu = min(1, arguments.n_gpu)  # of two cards each would be fed a batch: twice the batch of the profile
     model.to(default_device())  # parts of it may lie on a GPU already, as a backbone that was heard does
     first = arguments.process_index == 0
     with disk_access(f"write the training to {folder}", RunError, "GENRE_UTILS_RUNS"):
@@ -365,9 +365,9 @@ def fit(
         # Whoever trains the same model meanwhile waits here, and finds it finished.
         with FileLock(folder / ".lock") if first else nullcontext():
             _meet()
-            if resume and (done := _finished(folder, key, model)):
+            if done := _finished(folder, key, model):
                 return done
-            if first and (not resume or read_json(checkpoints / "key.json").get("key") != key):
+            if first and read_json(checkpoints / "key.json").get("key") != key:
                 shutil.rmtree(checkpoints, ignore_errors=True)
                 checkpoints.mkdir()
                 write_json(checkpoints / "key.json", {"key": key})
@@ -376,6 +376,7 @@ def fit(
                 _say_what_it_needs(model, train, training.batch_size)
             result = _train(model, train, val, training, arguments, progress and first, callbacks)
             if first:
+                (folder / FIT).unlink(missing_ok=True)  # it describes other weights, and would outlive them if we were killed now
                 save_model(result.model, folder)
                 write_json(folder / FIT, {"key": key, **{name: getattr(result, name) for name in KEPT}})
                 shutil.rmtree(checkpoints, ignore_errors=True)
@@ -419,7 +420,7 @@ def _train(model, train, val, training, arguments: TrainingArguments, progress, 
                 model.__dict__.pop(name, None)
     history = _history(trainer.state.log_history)
     best_step = trainer.state.best_global_step or trainer.state.global_step
-    steps = steps_per_epoch(len(train), training.batch_size * max(1, arguments.n_gpu))
+    steps = steps_per_epoch(len(train), training.batch_size)
     return FitResult(
         model=model.eval(),
         history=history,

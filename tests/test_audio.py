@@ -64,6 +64,24 @@ def test_a_part_of_a_file_is_the_same_samples(tmp_path):
     np.testing.assert_array_equal(part, whole[11_025 : 11_025 + RATE_HZ])
 
 
+def test_a_flac_that_was_written_into_a_pipe_is_counted(tmp_path):
+    """Its header gives the number of samples as zero: unknown."""
+    path = tmp_path / "piped.flac"
+    sf.write(path, tone(3), RATE_HZ)
+    content = bytearray(path.read_bytes())
+    content[21] &= 0xF0  # the last 36 bits of the 8 bytes that begin at 18
+    content[22:26] = bytes(4)
+    path.write_bytes(content)
+    assert sf.info(path).frames > 2**31
+    wave, rate_hz = load_audio(path)
+    assert rate_hz == RATE_HZ and np.abs(wave - tone(3)).max() < 1e-4
+
+
+def test_a_name_that_is_too_long_is_no_file():
+    with pytest.raises(AudioError, match="no such file: .*the name is too long"):
+        load_audio("a" * 300 + ".wav")
+
+
 def _missing(path):
     pass
 

@@ -19,6 +19,7 @@ from fake_cards import leave
 from tiny_book import NAMES, PARAMETERS, write_chapter
 from typer.testing import CliRunner
 
+from genre_utils import paths
 from genre_utils.errors import ProfileError, RunError, WorkFailed
 from genre_utils.identity import identity, last_run, remember
 from genre_utils.profiles import PROFILES
@@ -228,6 +229,26 @@ def test_a_split_that_the_corpus_does_not_have_is_refused_before_any_chapter(che
     code, _, error = call("run", "--profile", profile, "--split", split)
     assert code == 2 and message in re.sub(r"\s+", " ", error)
     assert not (checkout / "build" / "chapters").exists()
+
+
+def test_pages_never_take_the_place_of_something_else(checkout, call, tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").write_text("years of work")
+    code, _, error = call("build", "--out", str(tmp_path / "thesis"))
+    assert code == 2 and "holds something else than pages of a book" in error
+    assert (tmp_path / "thesis" / "chapter.tex").read_text() == "years of work"
+
+
+def test_a_place_that_cannot_be_written_is_named(checkout, call):
+    code, _, error = call("results", "--write", "missing/README.md")
+    assert code == 2 and "missing/README.md" in error and "Traceback" not in error
+
+
+def test_another_book_is_not_taken_for_this_one(tmp_path, monkeypatch):
+    (tmp_path / "chapters").mkdir()
+    (tmp_path / "_toc.yml").touch()
+    monkeypatch.chdir(tmp_path)
+    assert paths.project_root() != tmp_path.resolve()
 
 
 def test_chapters_run_in_their_own_folder(checkout):

@@ -17,6 +17,7 @@ from genre_utils.comparison import (
 )
 from genre_utils.errors import RunError
 from genre_utils.identity import identity
+from genre_utils.provenance import Cost, Stage
 from genre_utils.records import TITLES, Bundle
 
 
@@ -59,6 +60,15 @@ def test_predictions_are_aligned_by_clip_not_by_position():
 def test_different_test_sets_are_never_compared(other, says):
     with pytest.raises(RunError, match=f"cnn and full were not scored on the same test clips.*{says}"):
         aligned({"cnn": make_card("cnn"), "full": make_card("full", **other)})
+
+
+def test_fine_tuning_is_charged_for_the_head_that_it_starts_from_and_for_no_other():
+    def seconds(head_start):
+        stages = {name: Cost(stages=[Stage(name="fit", seconds=took, peak_memory_mb=1)]) for name, took in (("head-only", 100), ("full", 150))}
+        cards = [make_card("head-only", cost=stages["head-only"]), make_card("full", cost=stages["full"], settings={"head start": head_start})]
+        return comparisons(cards)[0].seconds("full")
+
+    assert (seconds("trained"), seconds("cold")) == (250, 150)
 
 
 def test_a_clip_with_two_labels_is_not_the_same_clip():

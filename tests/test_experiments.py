@@ -132,6 +132,12 @@ def test_draws_on_the_same_part_of_the_clips_have_the_interval_of_its_artists():
     assert found.has("y", "part") and not found.has("y", "whole")
 
 
+def test_draws_are_paired_by_their_seed_even_if_one_was_broken_off():
+    found = made(*(Trial(contestant=name, seed=s, marks=m) for name, seeds in (("x", (0, 1, 2)), ("y", (1, 2))) for s, m in
+                   zip(seeds, ("0000", "1100", "1111")[-len(seeds):], strict=True)))  # fmt: skip
+    assert found.accuracy("x", against="y").value == found.accuracy("y", against="x").value == 0
+
+
 def test_balanced_accuracy_weighs_genres():
     clips = ("blues.00000", "blues.00001", "blues.00002", "rock.00000")
     found = made(*(Trial(contestant="x", condition="all", seed=s, marks=m) for s, m in enumerate(("1110", "110-"))), clips=clips)

@@ -141,6 +141,8 @@ def test_foreign_code_in_a_checkpoint_is_refused_and_does_not_run(saved, tmp_pat
         (lambda c: c["cfg"]["model"].update(_name="hubert"), "'hubert'"),
         (lambda c: c["cfg"]["model"].update(quantize_input=True), "quantize_input"),
         (lambda c: c["cfg"]["model"].update(quantize_targets=False), "quantize_targets = False.*cannot be read"),
+        (lambda c: c["cfg"]["model"].update(encoder_attention_heads=0), "describes no network"),
+        (lambda c: c["cfg"]["model"].update(activation_fn="no such"), "describes no network"),
         (lambda c: c.pop("cfg"), "neither"),
         (lambda c: c.update(model={"w2v_encoder.proj.weight": torch.zeros(1)}), "fine-tuned"),
         (lambda c: c.update(args=argparse.Namespace(arch="lstm"), cfg=None), "'lstm'"),

@@ -129,6 +129,18 @@ def test_a_second_call_reads_the_cache_and_a_changed_file_does_not(tmp_path, mon
     np.testing.assert_array_equal(second[1:], first[1:])
 
 
+def test_a_damaged_entry_of_a_cache_that_may_only_be_read_is_not_used(tmp_path, monkeypatch):
+    monkeypatch.setenv("GENRE_UTILS_HOME", str(tmp_path))
+    corpus, profile = small_corpus(tmp_path), replace(PROFILES["mini"], clip_s=1.0)
+    first = features.mels(corpus, corpus.ids, profile, progress=False)
+    entry = min(features.Cache().folder.rglob("*.npy"))
+    entry.write_bytes(entry.read_bytes()[:-1_000] + bytes(1_000))
+    monkeypatch.setattr("genre_utils.cache.write_whole", lambda *_: (_ for _ in ()).throw(OSError(30, "Read-only file system")))
+    with pytest.warns(UserWarning, match="damaged|may only be read"):
+        again = features.mels(corpus, corpus.ids, profile, progress=False)
+    np.testing.assert_array_equal(again, first)
+
+
 def test_short_clips_are_repeated_and_long_ones_cut():
     np.testing.assert_array_equal(features.fit_length(np.arange(3), 8), [0, 1, 2, 0, 1, 2, 0, 1])
     np.testing.assert_array_equal(features.fit_length(np.arange(9), 4), [0, 1, 2, 3])

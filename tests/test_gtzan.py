@@ -270,6 +270,20 @@ def test_a_part_in_several_folders_and_formats_is_one_corpus(tmp_path, monkeypat
         gtzan.gtzan_full()
 
 
+def test_copies_of_different_rates_are_told_apart_even_if_no_clip_is_missing(tmp_path, monkeypatch, short):
+    """Else the rate of a clip would give its genre away."""
+    full_folder(tmp_path)
+    here = tmp_path / "Data" / "genres_original"
+    for path in (here / "jazz").glob("*.wav"):
+        (tmp_path / "there" / "jazz").mkdir(parents=True, exist_ok=True)
+        sf.write(tmp_path / "there" / "jazz" / path.name, np.random.default_rng(0).normal(scale=0.1, size=4_000), 16_000)
+    (tmp_path / "there" / "pop").mkdir()
+    shutil.rmtree(here / "jazz")
+    monkeypatch.setenv("GTZAN_DIR", os.pathsep.join([str(here), str(tmp_path / "there")]))
+    corpus = gtzan.gtzan_full(("blues", "jazz"))
+    assert {clip.genre for clip in corpus} == {"blues"} and corpus.excluded["jazz.00001"].startswith("16000 Hz")
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [

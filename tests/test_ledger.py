@@ -71,6 +71,12 @@ def test_figures_of_another_corpus_are_not_held_against_those_of_gtzan():
     assert lead["verdict"] == DOES_NOT and "the reverse" in lead["why"]
 
 
+def test_a_row_counts_the_seeds_of_what_it_compares():
+    cards = [make_card("full"), make_card("head-only"), *(make_card("svm", seed) for seed in range(5))]
+    lead = rows(ledger.ledger(comparisons(cards)), "Full fine-tuning beats head-only", "toy").iloc[0]
+    assert lead["evidence"].endswith(", 1 seed")
+
+
 def test_claims_hear_what_was_measured_on_real_sound(table):
     heard = table[table["record"].str.endswith("transfer.json")]
     assert heard["claim"].nunique() >= 6 and (heard["about"] == ledger.RUN_HERE).all()

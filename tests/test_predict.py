@@ -436,5 +436,23 @@ def test_a_working_folder_that_may_only_be_read_keeps_nobody_from_an_answer(trai
     store = cache.Cache()
     with pytest.warns(UserWarning, match="what is computed is not kept"):
         assert store.put("any", {"key": 1}, np.zeros(2)) is False
-    assert store.get_or_make("any", {"key": 1}, lambda: np.ones(2)).sum() == 2
+    assert store.get("any", {"key": 1}) is None
     assert set(guesses(plain)) == {"tags", "svm", "cnn"}
+
+
+@pytest.mark.parametrize(("protocol", "rate_hz"), [("corrected", 16_000), ("rate", 22_050)])
+def test_a_network_is_asked_at_the_sample_rate_that_it_learned_from(monkeypatch, tmp_path, protocol, rate_hz):
+    heard = []
+    monkeypatch.setattr("genre_utils.models.saved.load_model", lambda folder: None)
+    monkeypatch.setattr(asking, "predict_clips", lambda *_, **__: None)
+    asking._predictor("full", tmp_path, identity("mini", protocol=protocol).profile)(heard.append)
+    assert heard == [rate_hz]
+
+
+def test_the_shipped_network_answers_the_same_whatever_ran_last(checkout, tone):
+    answers = []
+    for profile in ("mini", "gtzan-mini"):
+        remember(identity(profile))
+        answers.append(predicted(tone, own=False)["files"])
+    assert answers[0] == answers[1]
+

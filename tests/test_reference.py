@@ -44,6 +44,12 @@ def pair(request):
     return library, ReferenceWav2Vec2.from_library(library), waves, mask, negatives
 
 
+@pytest.mark.parametrize("change", [{"do_stable_layer_norm": True, "feat_extract_norm": "layer", "conv_bias": True}])
+def test_a_model_with_weights_that_the_reference_lacks_is_refused(change):
+    with pytest.raises((RuntimeError, KeyError)):
+        ReferenceWav2Vec2.from_library(Wav2Vec2ForPreTraining(small_config(**(TINY | change))))
+
+
 def test_reference_matches_library_hidden_states(pair):
     library, reference, waves, mask, _ = pair
     for m in (None, mask):

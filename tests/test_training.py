@@ -464,3 +464,24 @@ def test_two_processes_under_torchrun_train_what_one_does(tmp_path):
     assert said["two"].count(first) == said["two"].count("reused") == 2  # the two may write on one line
     one, two = (load_file(tmp_path / name / WEIGHTS) for name in said)
     assert all(torch.allclose(one[key], two[key], atol=1e-6) for key in one)
+
+
+def test_what_is_reused_has_the_weights_it_describes_even_after_a_kill_between_the_two(tmp_path, monkeypatch):
+    """The description of an earlier training once outlived its weights."""
+    def train(seed):
+        return fit(head(), *sets(pooled()), TRAINING, seed=seed, out_dir=tmp_path, progress=False)
+
+    first, write = train(0), training.write_json
+
+    def killed(path, content):
+        if path.name == FIT:
+            raise KeyboardInterrupt
+        write(path, content)
+
+    monkeypatch.setattr(training, "write_json", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(1)
+    monkeypatch.undo()
+    again = train(0)
+    assert not again.reused and same_weights(first.model, again.model)
+

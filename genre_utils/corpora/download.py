@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import ssl
 import tempfile
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
@@ -56,7 +58,7 @@ def download(url: str, path: Path, by_hand: str, progress: bool) -> None:
         if error.code == 416:  # the part is as long as the archive, or longer: let the unpacking judge it
             return
         raise CorpusError(f"{url} answered {error.code} {error.reason}: {by_hand}") from error
-    except (urllib.error.URLError, TimeoutError, ConnectionError, HTTPException) as error:
+    except (urllib.error.URLError, ssl.SSLError, TimeoutError, ConnectionError, HTTPException) as error:
         reason = getattr(error, "reason", error)
         raise CorpusError(f"{url} cannot be fetched ({reason}): run it again to continue, or {by_hand}") from error
     if total is not None and have < total:
@@ -85,7 +87,7 @@ def unpack(archive: Path, target: Path, listing: Mapping[str, dict], by_hand: st
             if target.exists():
                 shutil.rmtree(target)
             work.rename(target)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         what = what_it_is(archive) or f"damaged ({error})"
         raise CorpusError(f"what came as the archive is {what}. Fetch it again, or {by_hand}") from error
 

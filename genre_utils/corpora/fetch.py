@@ -15,7 +15,7 @@ import soundfile as sf
 from huggingface_hub import constants, hf_hub_download, list_repo_files
 from tqdm import tqdm
 
-from genre_utils.audio import file_sha256, load_audio
+from genre_utils.audio import file_sha256, load_audio, open_audio
 from genre_utils.corpora import gtzan
 from genre_utils.corpora.download import LARGEST_CLIP, PATIENCE_S, need_space
 from genre_utils.corpora.gtzan import DAMAGED, RATE_HZ, clip_files, disguise, genre_root, gtzan_ids, told
@@ -141,9 +141,9 @@ def _fault(clip: str, path: Path | None) -> str | None:
 
 def _sha256_as_wav(path: Path) -> str:
     """SHA-256 of the samples of a file as a plain 16-bit WAV file: what it would be, were it an AU or longer headed."""
-    samples, rate_hz = sf.read(path, dtype="int16")
     buffer = io.BytesIO()
-    sf.write(buffer, samples, rate_hz, format="WAV", subtype="PCM_16")
+    with open_audio(path) as file:
+        sf.write(buffer, file.read(dtype="int16"), file.samplerate, format="WAV", subtype="PCM_16")
     return hashlib.sha256(buffer.getvalue()).hexdigest()
 
 
@@ -208,7 +208,7 @@ def _from_hub(mirror: str, progress: bool) -> Path:
         from pyarrow import ArrowException
     except ImportError as error:
         raise CorpusError("pyarrow is not installed: pip install pyarrow, then run it again") from error
-    target = corpora_dir() / f"gtzan_{repo.replace('/', '--')}"
+    target = corpora_dir() / f"gtzan_{repo.replace('/', '--')}@{revision}"
     need_space(Path(constants.HF_HUB_CACHE), PARQUET_SPACE)
     need_space(target, CLIPS_SPACE)
     try:
@@ -220,7 +220,7 @@ def _from_hub(mirror: str, progress: bool) -> Path:
         with disk_access(f"write {target} ({CLIPS_SPACE / 1e9} GB)"):
             for file in tqdm(files, desc="unpack", disable=not progress):
                 for clip, content in _rows(Path(file)):
-                    ending = ".au" if content.startswith(b".snd") else ".wav"
+                    ending = {b".snd": ".au", b"fLaC": ".flac", b"OggS": ".ogg"}.get(content[:4], ".wav")
                     write_whole(target / clip.split(".")[0] / f"{clip}{ending}", content)
     except ArrowException as error:
         raise CorpusError(f"{mirror} holds a parquet file that cannot be read ({reason(error)}): another mirror?") from error

@@ -52,7 +52,8 @@ def gtzan_ids() -> tuple[str, ...]:
 def genre_root(folder: Path) -> Path | None:
     """The folder that holds ``blues/`` … ``rock/``, or some of them: `folder` or a usual place below it."""
     roots = (folder / below for below in ("", "genres", "genres_original", "Data/genres_original"))
-    return next((root for root in roots if sum((root / genre).is_dir() for genre in GENRES) > 1), None)
+    with disk_access(f"look into {folder}", CorpusError, "GTZAN_DIR"):
+        return next((root for root in roots if sum((root / genre).is_dir() for genre in GENRES) > 1), None)
 
 
 def clip_files(root: Path) -> dict[str, Path]:
@@ -224,7 +225,7 @@ def _of_each(ids, have: Mapping[str, int]) -> str:
 def _part(root: Path, files: Mapping[str, Path], ids: list[str], genres: tuple[str, ...], told_of: str) -> Corpus:
     """Those of the clips `ids` that have a file; where some are sampled at a lower rate than most, without those."""
     there, rates = [clip for clip in ids if clip in files], {}
-    if len(there) < len(ids):  # one copy has one rate
+    if len(there) < len(ids) or len({files[clip].parents[1] for clip in there}) > 1:  # one copy has one rate
         for clip in there:
             with open_audio(files[clip]) as file:
                 rates[clip] = file.samplerate

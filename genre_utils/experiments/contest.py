@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from genre_utils import splits
 from genre_utils.corpora import Corpus
+from genre_utils.device import cores
 from genre_utils.experiments.material import record
 from genre_utils.models.cnn import GenreCNN
 from genre_utils.models.svm import linear_probe
@@ -201,7 +202,7 @@ def _tuned(its: Contestant, draw: int, x, y: np.ndarray, train: np.ndarray, grou
         return classifier.fit(x[train], y[train]), {}
     most = max(2, min(5, np.unique(y[train], return_counts=True)[1].min()))
     folds = (StratifiedKFold if groups is None else StratifiedGroupKFold)(most, shuffle=True, random_state=0)
-    search = GridSearchCV(classifier, dict(its.grid), cv=folds, n_jobs=-1)
+    search = GridSearchCV(classifier, dict(its.grid), cv=folds, n_jobs=cores())
     search.fit(x[train], y[train], groups=None if groups is None else groups[train])
     return search, {knob.rsplit("__", 1)[-1]: value for knob, value in search.best_params_.items()}
 
@@ -220,7 +221,7 @@ def _key(name: str, condition: str, draw: int, parts: list[Split], its: Contesta
 def _kept(path) -> dict[str, Trial]:
     """Trials that an earlier contest wrote down; a last line that was cut short does not count."""
     found = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
         key, _, content = line.partition(" ")
         try:
             found[key] = Trial.model_validate_json(content)

@@ -45,7 +45,7 @@ class Pair:
 
 
 def fingerprints(mel: np.ndarray) -> np.ndarray:
-    """Loudness-free fingerprints of mel-spectrograms (n, 128, T) in decibels: float32, (n, 31, T - 1).
+    """Loudness-free fingerprints of mel-spectrograms (n, 128, T) on a scale of decibels (any unit): float32, (n, 31, T - 1).
 
     The difference in time removes equalisation, the difference between bands removes loudness changes; every
     band of every clip then has mean 0 and about deviation 1.

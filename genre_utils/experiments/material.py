@@ -10,11 +10,12 @@ import numpy as np
 from tqdm import tqdm
 
 from genre_utils.corpora import Corpus, load_corpus
+from genre_utils.errors import RunError
 from genre_utils.features import band_moments, frozen_states, mels, waves
 from genre_utils.models.wav2vec import load_backbone, random_backbone
 from genre_utils.profiles import PROFILES, Training
 from genre_utils.provenance import origin
-from genre_utils.records import LOG_MEL, RANDOM, CorpusInfo, Experiment, Trial, plain
+from genre_utils.records import CNN, LOG_MEL, MUSICNN, RANDOM, SVM, CorpusInfo, Experiment, Trial, plain
 from genre_utils.splits import make_split
 
 #: The genres of GTZAN that are complete in public copies of its parts, and how networks are trained on the clips of such parts.
@@ -29,7 +30,10 @@ REAL_SOUND = replace(
 
 
 def contestants(named: Sequence[str]) -> dict:
-    """Pre-trained contestants from "NAME=PLACE"."""
+    """Pre-trained contestants from "NAME=PLACE"; a RunError if two have one name, or that of another contestant."""
+    names = [entry.partition("=")[0] for entry in named]
+    if taken := [name for i, name in enumerate(names) if name in (*names[:i], RANDOM, LOG_MEL, SVM, CNN, MUSICNN)]:
+        raise RunError(f"a contestant is called {taken[0]!r} already: give the backbone another name")
     return {name: load_backbone(place) for name, _, place in (entry.partition("=") for entry in named)}
 
 

@@ -8,6 +8,7 @@ from copy import deepcopy
 import numpy as np
 from tqdm import tqdm
 
+from genre_utils.errors import RunError
 from genre_utils.experiments.material import Material
 from genre_utils.features import frozen_states, waves
 from genre_utils.models.svm import fit_probe
@@ -26,6 +27,8 @@ def measure(backbones: Mapping, seeds: int = 5, progress: bool = True) -> Experi
     layer that a probe finds best on the validation clips; full fine-tuning from the head so trained.
     Contestants are called "head-only: CHOICE" and "full: CHOICE". Seeds decide head, order and excerpts.
     """
+    if len(backbones) != 1:
+        raise RunError(f"this question is about one backbone, not {len(backbones)}: {', '.join(backbones)}")
     material = Material("mini", progress)
     (train, val, test), y, (backbone,) = material.parts(), material.y, backbones.values()
     folder, genres = runs_dir() / "experiments" / "protocol", len(material.corpus.genres)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import zlib
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -62,7 +64,7 @@ def archived(name: str) -> np.ndarray:
         with np.load(path, allow_pickle=False) as stored:
             place = {str(clip): i for i, clip in enumerate(stored["ids"])}
             rows = np.concatenate([stored[part].astype(np.float64) for part in parts], axis=-1)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError, BadZipFile, zlib.error) as error:
         raise CorpusError(f"{path} is needed, with the arrays ids and {', '.join(parts)} ({error})") from error
     nothing = np.full(rows.shape[1:], np.nan)
     return np.stack([rows[place[clip]] if clip in place else nothing for clip in gtzan_ids()])

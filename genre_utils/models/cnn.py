@@ -22,6 +22,13 @@ def conv_block(channels_in: int, channels_out: int, dropout: float) -> nn.Sequen
     )
 
 
+def with_loss(logits: torch.Tensor, labels: torch.Tensor | None) -> dict[str, torch.Tensor]:
+    """What a classifier returns: ``logits`` and, where there are labels, their cross-entropy as ``loss``."""
+    if labels is None:
+        return {"logits": logits}
+    return {"loss": nn.functional.cross_entropy(logits.float(), labels), "logits": logits}
+
+
 class GenreCNN(nn.Module):
     """The study's network: four blocks 1-32-64-128-256, global average pooling, FC 256-512-256-`n_genres`.
 
@@ -69,7 +76,4 @@ class GenreCNN(nn.Module):
         """
         # Channels last: the layout in which convolutions run fastest on CPUs.
         x = input_values.contiguous(memory_format=torch.channels_last)
-        logits = self.head(self.pool(self.blocks(x)))
-        if labels is None:
-            return {"logits": logits}
-        return {"loss": nn.functional.cross_entropy(logits.float(), labels), "logits": logits}
+        return with_loss(self.head(self.pool(self.blocks(x))), labels)

@@ -61,7 +61,7 @@ def _read(path: Path) -> tuple[dict, dict[str, torch.Tensor]]:
     weights = saved.get("model")
     if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
         raise CheckpointError(f"{path} holds no weights under 'model': it is no checkpoint of fairseq")
-    if any(name.startswith("w2v_encoder.") for name in weights):
+    if any(str(name).startswith("w2v_encoder.") for name in weights):
         raise CheckpointError(
             f"{path} is a fine-tuned fairseq model: this book reads the pre-training ones, such as wav2vec_small.pt"
         )
@@ -159,6 +159,8 @@ def load_fairseq(path: Path | str) -> Wav2Vec2ForPreTraining:
         found = {_rename(name): tensor.float() for name, tensor in weights.items()}
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
+    except Exception as error:  # a setting of another kind, or two that contradict each other: the library raises many kinds
+        raise CheckpointError(f"{path}: its header describes no network that can be built ({error})") from error
     try:
         model.load_state_dict(found)
     except RuntimeError as error:

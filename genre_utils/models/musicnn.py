@@ -79,7 +79,7 @@ class MusiCNN(nn.Module):
 def log_mel(wave: np.ndarray) -> np.ndarray:
     """What it hears of a wave (n,) at 16 kHz: log10(1 + 10,000 power) in 96 mel bands, float32 (frames, 96)."""
     mel = librosa.feature.melspectrogram(y=wave, sr=RATE_HZ, n_fft=N_FFT, hop_length=HOP, n_mels=BANDS).T
-    return np.log10(1 + 1e4 * mel.astype(np.float16).astype(np.float32))  # as it was trained: rounded to half precision
+    return np.log10(1 + 1e4 * np.minimum(mel, 65_504).astype(np.float16).astype(np.float32))  # as it was trained: half precision
 
 
 def hear(wave: np.ndarray, hop: int = FRAMES) -> dict[str, np.ndarray]:

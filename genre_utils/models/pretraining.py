@@ -8,6 +8,7 @@ the contrastive task alone.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import math
@@ -356,7 +357,7 @@ def pretrain(
     key = json.dumps({
         "steps": steps, "batch_size": batch_size, "samples": samples, "learning_rate": learning_rate,
         "warmup": WARMUP, "seed": seed, "objective": asdict(objective), "weight_decay": WEIGHT_DECAY,
-        "clip_norm": CLIP_NORM, "bf16": bf16, "clips": list(waves.shape), "first_clip": int(np.abs(waves[0]).sum()),
+        "clip_norm": CLIP_NORM, "bf16": bf16, "music": hashlib.sha256(np.ascontiguousarray(waves)).hexdigest(),
         "config": {k: v for k, v in model.config.to_diff_dict().items() if k != "transformers_version"},
     }, sort_keys=True)  # fmt: skip
     done, before, rows = 0, 0.0, []

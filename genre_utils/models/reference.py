@@ -221,7 +221,7 @@ class ReferenceWav2Vec2(nn.Module):
         reference = cls(model.config)
         shapes = {name: tensor.shape for name, tensor in reference.state_dict().items()}
         weights = {library_to_reference(name): tensor for name, tensor in model.state_dict().items()}
-        reference.load_state_dict({name: weights[name].reshape(shape) for name, shape in shapes.items()})
+        reference.load_state_dict({name: tensor.reshape(shapes.get(name, tensor.shape)) for name, tensor in weights.items()})
         return reference.train(model.training)
 
 

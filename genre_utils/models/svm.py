@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from sklearn.calibration import CalibratedClassifierCV
@@ -58,7 +60,7 @@ def load_svm(folder: Path | str) -> tuple[CalibratedClassifierCV, np.ndarray, np
         with np.load(folder / _FEATURES, allow_pickle=False) as stored:
             features, labels, clips = (stored[name] for name in ("features", "labels", "clips"))
         return CalibratedClassifierCV(rbf_svm(**settings), ensemble=False).fit(features, labels), features, clips
-    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile, zlib.error) as error:
         raise CheckpointError(
             f"{folder} holds no usable SVM ({type(error).__name__}: {error}): run chapter 2 again"
         ) from error

@@ -14,6 +14,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedModel, Wav2Vec2Config
 from genre_utils.errors import GenreError
 from genre_utils.identity import backbone_label
 from genre_utils.models import sources
+from genre_utils.models.cnn import with_loss
 from genre_utils.paths import WEIGHTS, package_data, write_whole
 
 HEADS = ("linear", "mlp", "weighted", "study")
@@ -192,12 +193,6 @@ class GenreHead(nn.Module):
         return self.classify(torch.einsum("l,blf->bf", self.weights.softmax(0), states))
 
 
-def _output(logits: torch.Tensor, labels: torch.Tensor | None) -> dict[str, torch.Tensor]:
-    if labels is None:
-        return {"logits": logits}
-    return {"loss": nn.functional.cross_entropy(logits.float(), labels), "logits": logits}
-
-
 class HeadClassifier(nn.Module):
     """A :class:`GenreHead` alone, on states that were pooled once (:func:`genre_utils.features.frozen_states`)."""
 
@@ -208,7 +203,7 @@ class HeadClassifier(nn.Module):
 
     def forward(self, input_values: torch.Tensor, labels: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
         """`input_values`: pooled states (b, layers, features); returns ``logits`` and, with labels, ``loss``."""
-        return _output(self.head(input_values), labels)
+        return with_loss(self.head(input_values), labels)
 
 
 class GenreWav2Vec(nn.Module):
@@ -267,7 +262,7 @@ class GenreWav2Vec(nn.Module):
         """`input_values`: waveforms (b, samples) at 16 kHz; returns ``logits`` and, with labels, ``loss``."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.backbone not in self._frozen):
             states = self.backbone.hidden_states(input_values)
-        return _output(self.head(pool_states(states)), labels)
+        return with_loss(self.head(pool_states(states)), labels)
 
 
 def trainable_parameters(model: nn.Module) -> dict[str, int]:

@@ -119,11 +119,12 @@ def predict(
     composed = wanted.profile.corpus == "synthetic"
     with contextlib.nullcontext() if own or run else contextlib.suppress(RunError):
         models |= load_models(wanted) if own or run or not composed else {}
+    heard = wanted if len(models) > 1 else identity()  # alone, the shipped network answers the same whatever ran last
     answers = []
     bar = {"console": errors, "transient": True, "disable": len(found) < 2 or not errors.is_terminal}
     for file in track(found, "listening", **bar):
         try:
-            answers.append({"file": str(file), **predict_file(file, models, wanted.profile.clip_s, top=top)})
+            answers.append({"file": str(file), **predict_file(file, models, heard.profile.clip_s, top=top)})
         except GenreError as error:
             answers.append({"file": str(file), "error": str(error)})
         if not (as_json or as_csv):
@@ -208,7 +209,7 @@ def main() -> None:
     absolute_places()
     try:
         app()
-    except GenreError as error:
+    except (GenreError, OSError) as error:  # OSError: a page or folder that the command names
         errors.print(f"[red]Error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(2)
     except WorkFailed as error:

@@ -19,7 +19,7 @@ import nbformat
 import yaml
 from sphinx_external_toc.parsing import parse_toc_yaml
 
-from genre_utils.errors import WorkFailed
+from genre_utils.errors import RunError, WorkFailed
 from genre_utils.identity import OPTIONS, Identity
 from genre_utils.paths import home, recorded_dir
 from genre_utils.publish.paper import print_book
@@ -195,6 +195,8 @@ def build_book(
     fails.
     """
     root, built = book_root(), home() / "build"
+    if out and out.exists() and not (out / "_static").is_dir() and any(out.iterdir()):
+        raise RunError(f"{out} holds something else than pages of a book, and they would take its place: name another folder")
     out = out or built / "html" / run.name()
     work = work or built / "book-src" / run.name()
     stored = stage(root, work, None if committed else chapters_dir(run), paper)

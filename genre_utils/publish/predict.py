@@ -50,20 +50,21 @@ def _predictor(approach: str, folder: Path, profile: Profile) -> Predictor:
     from genre_utils.models.wav2vec import load_backbone
 
     model = load_model(folder)
+    rate_hz = profile.wave_rate_hz if profile.resampled else profile.mel_rate_hz  # as waves() gave them in training
     if approach == "cnn":
         settings = MelSettings(rate_hz=profile.mel_rate_hz)
         frames = settings.frames(round(profile.cnn.window_s * settings.rate_hz))
         return lambda hear: predict_clips(model, np.stack([mel_unit(w, settings) for w in hear(settings.rate_hz)])[:, None], frames)
     if approach == "full":
         window = round(profile.full.window_s * profile.wave_rate_hz)
-        return lambda hear: predict_clips(model, hear(profile.wave_rate_hz), window, batch_size=8)
+        return lambda hear: predict_clips(model, hear(rate_hz), window, batch_size=8)
     backbone = load_backbone(profile.backbone, profile.backbone_revision)
     if model.meta.get("backbone", backbone.fingerprint) != backbone.fingerprint:
         raise CheckpointError(
             f"the head in {folder} was trained on other weights than {backbone.name} has now: run chapter 4 again"
         )
     states = partial(frozen_states, backbone, window_s=model.meta.get("window_s"), progress=False)
-    return lambda hear: predict_clips(model, states(hear(backbone.rate_hz)))
+    return lambda hear: predict_clips(model, states(hear(rate_hz)))
 
 
 class Model(NamedTuple):

@@ -150,8 +150,8 @@ def run_chapters(
         Folder of the executed notebooks; ``build/chapters/<run>`` if None. A notebook arrives there only
         when all of its cells have run, so that a failure never replaces a good page.
     workers : int
-        How many chapters may run side by side (see :data:`STAGES`); they share the cores. With more than one the
-        clips are made ready first (:func:`prepare`).
+        How many chapters may run side by side (see :data:`STAGES`); they share the cores. With more than one, make the
+        clips ready first (:func:`prepare`).
 
     Returns
     -------

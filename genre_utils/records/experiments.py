@@ -102,9 +102,10 @@ class Experiment(Record):
         Over draws and artists where every draw tests the same clips, Wilson's of a single draw's accuracy, else the corrected
         t of :func:`genre_utils.evaluation.over_splits`.
         """
-        marks = self.marks(contestant, condition, labels)
-        other = None if against is None else self.marks(against, condition, labels)[: len(marks)]
-        marks = marks if other is None else marks[: len(other)]
+        marks, other = self.marks(contestant, condition, labels), None
+        if against is not None:  # draw by draw: one that was broken off has not all of them
+            mine, theirs = ([trial.seed for trial in self.trials_of(name, condition, labels)] for name in (contestant, against))
+            marks, other = marks[np.isin(mine, theirs)], self.marks(against, condition, labels)[np.isin(theirs, mine)]
         some = np.isfinite(marks).any(axis=0)
         if (len(marks) > 1 or other is not None) and np.isfinite(marks[:, some]).all():
             groups = [artist for artist, tested in zip(self.artists, some, strict=True) if tested]

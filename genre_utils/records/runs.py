@@ -75,7 +75,7 @@ class RunCard(Record):
             if not {row.genre, row.predicted} <= set(self.genres) or len(row.probabilities) != len(self.genres):
                 raise ValueError(f"the prediction of {row.clip} does not fit the genres {self.genres}")
             leads = self.genres[int(np.argmax(row.probabilities))]
-            if abs(sum(row.probabilities) - 1) > 1e-2 or leads != row.predicted:
+            if not abs(sum(row.probabilities) - 1) <= 1e-2 or min(row.probabilities) < 0 or leads != row.predicted:
                 raise ValueError(
                     f"the scores of {row.clip} do not add up to 1, or another genre leads than {row.predicted}"
                 )
@@ -228,7 +228,7 @@ def read_cards(path: Path) -> list[RunCard]:
     remedy = "export the run again: python -m genre_utils export"
     content = read_json(path, remedy)
     many = content.get("cards") if isinstance(content, dict) else None
-    return [RunCard.parsed(card, path, remedy).check() for card in (many or [content])]
+    return [RunCard.parsed(card, path, remedy).check() for card in (many if many and isinstance(many, list) else [content])]
 
 
 def recorded_cards() -> dict[str, list[RunCard]]:

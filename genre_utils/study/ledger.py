@@ -72,7 +72,8 @@ def _evidence(claim: Claim, found: Sequence[Comparison]) -> Iterator[tuple]:
             continue
         if (told := claim.judge(runs)) is not None:
             on_all |= runs.complete
-            seeds = f"{len(runs.seeds)} seed" + "s" * (len(runs.seeds) > 1)
+            shared = len(runs.has(*claim.approaches))
+            seeds = f"{shared} seed" + "s" * (shared > 1)
             title = f"{runs.corpus}, split {runs.split}, {runs.n} test clips, {seeds}"
             if not runs.corpus.startswith("gtzan"):
                 told = replace(told, verdict=ILLUSTRATES if told.verdict == HOLDS else DOES_NOT)

@@ -153,8 +153,10 @@ def _recipe() -> str:
 
 def _missing(plans: list[Plan], root: Path) -> tuple[list[Plan], dict[str, str]]:
     """Those of `plans` whose files are not there or not as they were rendered, and the checksums that are known."""
-    table = root / CHECKSUMS
-    known = json.loads(table.read_text()) if table.is_file() else {}
+    try:
+        known = dict(json.loads((root / CHECKSUMS).read_text()))
+    except (FileNotFoundError, ValueError, TypeError):  # none yet, or damaged: the clips are rendered again
+        known = {}
 
     def intact(plan: Plan) -> bool:
         return (root / plan.file).is_file() and file_sha256(root / plan.file) == known.get(plan.id)
