@@ -54,9 +54,11 @@ def open_audio(path: str | Path) -> Iterator[sf.SoundFile]:
     path = Path(path)
     try:
         if not path.exists():
-            raise AudioError(f"no such file: {path}. Check the spelling, or fetch or render the corpus again.")
+            raise AudioError(f"no such file: {path}. Check the spelling (a clip of a corpus: fetch or render it again).")
         if path.is_dir():
             raise AudioError(f"{path} is a folder, not an audio file: name one file inside it.")
+        if not path.is_file():
+            raise AudioError(f"{path} is a pipe or a device, not a file: save first what comes from it.")
         if path.stat().st_size == 0:
             raise AudioError(f"{path} is empty (zero bytes): its download or copy was cut short; get it again.")
         with ExitStack() as opened:
@@ -77,9 +79,10 @@ def open_audio(path: str | Path) -> Iterator[sf.SoundFile]:
             raise AudioError(f"no such file: {path} (the name is too long)") from error
         if isinstance(error, OSError) and error.errno == errno.EIO:
             raise AudioError(f"the disk or drive did not deliver {path}: try again, or copy it to this machine.") from error
-        kind = what_it_is(path)
+        kind, said = what_it_is(path), str(error).split(": ", 1)[-1]
+        why = "" if "regular file" in said else f" ({said.rstrip('.')})"  # what libsndfile says of any file that it does not know
         raise AudioError(
-            f"{path} is {kind}" if kind else f"{path} cannot be decoded as audio ({str(error).split(': ', 1)[-1]}) "
+            f"{path} is {kind}" if kind else f"{path} cannot be decoded as audio{why}. "
             "Is it cut short, or another kind of file under an audio name? Get it again, or convert it to WAV."
         ) from error
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from genre_utils.errors import ProfileError, did_you_mean
+from genre_utils.errors import GenreError, ProfileError, did_you_mean
 from genre_utils.paths import runs_dir
 from genre_utils.profiles import GENRES, GTZAN_SPLITS, PROFILES, SPLITS, Profile
 from genre_utils.protocol import with_protocol
@@ -180,5 +180,5 @@ def last_run() -> Identity:
     """The run that trained last, or the default one if there was none."""
     try:
         return identity(**json.loads((runs_dir() / "last.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, AttributeError, ProfileError):
+    except (OSError, ValueError, TypeError, AttributeError, GenreError):
         return identity()

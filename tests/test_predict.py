@@ -456,3 +456,30 @@ def test_the_shipped_network_answers_the_same_whatever_ran_last(checkout, tone):
         answers.append(predicted(tone, own=False)["files"])
     assert answers[0] == answers[1]
 
+
+def test_a_damaged_spot_costs_the_excerpts_that_it_touches(checkout, tmp_path):
+    path = tmp_path / "scratched.mp3"
+    sf.write(path, 0.3 * np.sin(2 * np.pi * 220 * np.arange(180 * 22_050) / 22_050), 22_050, format="MP3")
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 4_000] = bytes(4_000)
+    path.write_bytes(content)
+    answer = predicted(path, own=False)["files"][0]
+    assert 0 < len(answer["along"]) < asking.EXCERPTS and "the file is damaged: the excerpts from" in answer["notes"][0]
+
+
+def test_a_pipe_a_name_too_long_and_an_empty_folder_cost_nobody_the_answer(checkout, tone, tmp_path):
+    os.mkfifo(tmp_path / "pipe.wav")
+    (tmp_path / "empty").mkdir()
+    places = tmp_path / "pipe.wav", "x" * 300 + ".wav", tmp_path / "empty", tone
+    result = run_predict(*places, "--json", own=False)
+    answers = json.loads(result.stdout)["files"]
+    assert result.exit_code == 1
+    assert [next(word for word in ("pipe or a device", "too long", "is a folder", "") if word in a.get("error", "")) for a in answers] == [
+        "pipe or a device", "too long", "is a folder", ""]  # fmt: skip
+
+
+def test_the_svm_says_when_it_knows_nothing_alike(trained, tone):
+    assert any("unlike those of every training clip" in note for note in predicted(tone)["files"][0]["notes"])
+
+

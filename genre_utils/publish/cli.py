@@ -81,7 +81,10 @@ def build(
 ) -> None:
     """Build the pages from the executed chapters of a run; any warning fails the build."""
     from genre_utils.publish.pages import build_book, has_address
+    from genre_utils.publish.paper import browser
 
+    if pdf:
+        browser()  # if there is none, that is said before the pages are built
     wanted = identity(**run)
     with console.status("Jupyter Book builds the pages"):
         page, stored = build_book(wanted, committed=committed, paper=pdf, out=out)
@@ -97,7 +100,7 @@ def build(
 def predict(
     run: dict[str, str],
     *,
-    files: Annotated[list[Path], typer.Argument(help="Audio files, or folders of them.")],
+    files: Annotated[list[Path], typer.Argument(help="Audio files, or folders of them.", readable=False)],
     top: Annotated[int, typer.Option(min=1, max=10, help="How many genres to show.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="All that is known, machine-readable.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="A row for each file, approach and moment.")] = False,
@@ -121,7 +124,7 @@ def predict(
         models |= load_models(wanted) if own or run or not composed else {}
     heard = wanted if len(models) > 1 else identity()  # alone, the shipped network answers the same whatever ran last
     answers = []
-    bar = {"console": errors, "transient": True, "disable": len(found) < 2 or not errors.is_terminal}
+    bar = {"console": errors, "transient": True, "disable": len(found) < 2 or not errors.is_terminal or (console.is_terminal and not (as_json or as_csv))}
     for file in track(found, "listening", **bar):
         try:
             answers.append({"file": str(file), **predict_file(file, models, heard.profile.clip_s, top=top)})
@@ -148,9 +151,9 @@ def _show_guesses(answer: dict, along: bool) -> None:
         errors.print(f"[red]{escape(answer['error'])}[/red]", highlight=False, soft_wrap=True)
         return
     table = Table(title=escape(answer["file"]), title_justify="left")
-    table.add_column("Approach")
+    table.add_column("Approach", overflow="fold")
     for place in range(1, 1 + max(len(g) for g in answer["guesses"].values())):
-        table.add_column(f"{place}.")
+        table.add_column(f"{place}.", overflow="fold")
     for approach, guesses in answer["guesses"].items():
         table.add_row(approach, *(f"{g['genre']} {100 * g['probability']:.0f} %" for g in guesses))
     console.print(table)

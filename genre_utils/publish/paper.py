@@ -32,6 +32,14 @@ NUMBER = r'<span data-of="([^"]*)"></span>'
 _SCREEN_ONLY = ".headerlink, .take-along, button, script, style, .visually-hidden, .tag_hide-input > details"
 
 
+def browser() -> str:
+    """The browser that prints; a WorkFailed if there is none."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if not found:
+        raise WorkFailed("printing needs Chromium or Chrome, and there is none here: install it (Debian: apt-get install chromium)")
+    return found
+
+
 def print_book(pages: Path, toc: Path, title: str, address: str = "") -> Path:
     """Print the built `pages` in the order of `toc` to ``_downloads/book.pdf`` among them, and return that file.
 
@@ -39,9 +47,7 @@ def print_book(pages: Path, toc: Path, title: str, address: str = "") -> Path:
     """
     from pypdf import PdfReader
 
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if not found:
-        raise WorkFailed("printing needs Chromium or Chrome, and there is none here: install it (Debian: apt-get install chromium)")
+    found = browser()
     target, page, document = pages / PAPER, pages / "paper.html", one_document(pages, toc, title, address)
     numbers: dict[str, int] = {}
     try:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import librosa
 import numpy as np
+import soundfile as sf
 
 from genre_utils.audio import SHORTEST_S, open_audio, resample, silent_share, to_mono
 from genre_utils.comparison import command
@@ -103,15 +104,18 @@ class Classical:
         return self.svm.predict_proba(self.statistics(hear))
 
     def asides(self, hear: Callable[[int], np.ndarray]) -> dict:
-        """The three training clips whose standardised features are nearest; what to say of a level that had to be changed."""
+        """The three training clips whose standardised features are nearest; what to say of a level that had to be changed, and
+        of sound so unlike all of them that the SVM falls back on how frequent each genre is."""
         gaps = (self.features - self.statistics(hear).mean(axis=0)) / (self.features.std(axis=0) + 1e-9)
-        nearest = [str(self.clips[i]) for i in np.argsort(np.square(gaps).sum(axis=1))[:3]]
-        level = _level(hear(self.rate_hz))
+        far = np.square(gaps).sum(axis=1)
+        nearest, level, notes = [str(self.clips[i]) for i in np.argsort(far)[:3]], _level(hear(self.rate_hz)), []
+        if far.min() > 7 * len(FEATURE_NAMES):  # the kernel is below a thousandth for every training clip
+            notes.append("its statistics are unlike those of every training clip: what the svm says of it means nothing")
         if self._gain(level) == 1.0:
-            return {"nearest": nearest}
-        own, low, high = (f"{20 * np.log10(max(x, 1e-9)):.0f}" for x in (level, *self.levels[[0, 2]]))
+            return {"nearest": nearest, "notes": notes}
+        own, low, high = (f"{20 * np.log10(max(x, 1e-9)):.1f}" for x in (level, *self.levels[[0, 2]]))
         note = f"its level ({own} dB) is unlike that of the training clips ({low} to {high} dB): for the svm it was brought to theirs"
-        return {"nearest": nearest, "notes": [note]}
+        return {"nearest": nearest, "notes": [*notes, note]}
 
 
 class Tags:
@@ -173,40 +177,47 @@ def load_models(run: Identity) -> dict[str, Model]:
 def sound_files(places: Iterable[Path]) -> list[Path]:
     """The files among `places`, and what has the ending of an audio file in the folders among them and below.
 
-    Left out are hidden files, such as the ``._song.mp3`` that a Mac keeps beside ``song.mp3``. An AudioError names a
-    folder that holds none.
+    Left out is what is hidden, such as the ``._song.mp3`` that a Mac keeps beside ``song.mp3``. An AudioError names the
+    only folder if it holds none.
     """
-    found = []
+    def sounds(folder: Path) -> list[Path]:
+        shown = (p for p in sorted(folder.rglob("*")) if not any(part.startswith(".") for part in p.relative_to(folder).parts))
+        return [p for p in shown if p.suffix.lower() in SOUNDS and p.is_file()]
+
+    found, places = [], list(places)
     for place in places:
-        if not place.is_dir():
-            found.append(place)
-            continue
-        inside = [p for p in sorted(place.rglob("*")) if p.suffix.lower() in SOUNDS and not p.name.startswith(".")]
-        if not inside:
+        inside = sounds(place) if os.path.isdir(place) else [place]
+        if not inside and len(places) == 1:
             raise AudioError(f"there is no audio file in the folder {place} (endings {', '.join(sorted(SOUNDS))})")
-        found += inside
+        found += inside or [place]
     return found
 
 
-def listen(path: Path, length_s: float) -> tuple[float, np.ndarray, list[np.ndarray], int]:
-    """Length of a file in seconds, starts in seconds of the excerpts that are heard, the excerpts, and their rate.
+def listen(path: Path, length_s: float) -> tuple[float, np.ndarray, list[np.ndarray], int, list[str]]:
+    """Length of a file in seconds, starts in seconds of the excerpts that are heard, the excerpts, their rate, and notes.
 
     The file is opened once, and no more than the excerpts of it are kept. Silent ones are left out; an AudioError says
     if nothing remains.
     """
     with _quiet(), open_audio(path) as file:
         rate_hz, length = file.samplerate, round(length_s * file.samplerate)
-        starts, heard = window_starts(file.frames, length, EXCERPTS), []
+        starts, heard, lost = window_starts(file.frames, length, EXCERPTS), [], []
         for start in starts:
-            file.seek(start)
-            samples = file.read(length, dtype="float32", always_2d=True)
+            try:
+                file.seek(start)
+                samples = file.read(length, dtype="float32", always_2d=True)
+            except sf.LibsndfileError:  # a damaged spot costs the excerpts that it touches
+                samples = np.zeros((0, 1), np.float32)
+            if len(samples) < min(length, file.frames - start) - rate_hz:
+                lost.append(f"{start / rate_hz:.0f}")
             heard.append(to_mono(samples) if np.isfinite(samples).all() else np.zeros(0, np.float32))
         total_s = file.frames / rate_hz
     good = [i for i, w in enumerate(heard) if len(w) >= SHORTEST_S * rate_hz and silent_share(w, rate_hz) < 0.9]
     if not good:
         where = ", ".join(f"{start / rate_hz:.0f}" for start in starts)
         raise AudioError(f"{path} holds nothing to judge: {total_s:.3f} s, silent or damaged where it was heard ({where} s)")
-    return total_s, starts[good] / rate_hz, [heard[i] for i in good], rate_hz
+    notes = [f"the file is damaged: the excerpts from {', '.join(lost)} s could not be read whole"] if lost else []
+    return total_s, starts[good] / rate_hz, [heard[i] for i in good], rate_hz, notes
 
 
 @contextmanager
@@ -236,7 +247,7 @@ def predict_file(path: Path, models: dict[str, Model], clip_s: float, *, top: in
         genres; ``tags``: the likeliest with their scores; ``nearest``: names of the nearest training clips, by the 57
         statistics; ``notes``.
     """
-    total_s, starts_s, waves, own_hz = listen(path, clip_s)
+    total_s, starts_s, waves, own_hz, notes = listen(path, clip_s)
 
     @lru_cache
     def hear(rate_hz: int) -> np.ndarray:
@@ -244,7 +255,7 @@ def predict_file(path: Path, models: dict[str, Model], clip_s: float, *, top: in
         return np.stack([fit_length(resample(wave, own_hz, rate_hz), samples) for wave in waves])
 
     found = {"seconds": round(total_s, 2), "guesses": {}, "along": [{"start_s": round(float(s), 2)} for s in starts_s],
-             "tags": {}, "nearest": [], "notes": []}  # fmt: skip
+             "tags": {}, "nearest": [], "notes": notes}  # fmt: skip
     for name, model in models.items():
         scores = model.predict(hear)
         mean = scores.mean(axis=0)
@@ -252,5 +263,7 @@ def predict_file(path: Path, models: dict[str, Model], clip_s: float, *, top: in
         found["guesses"][name] = [{"genre": model.genres[i], "probability": round(float(mean[i]), 4)} for i in best]
         for moment, row in zip(found["along"], scores, strict=True):
             moment[name] = {genre: round(float(p), 4) for genre, p in zip(model.genres, row, strict=True)}
-        found |= model.asides(hear)
+        aside = model.asides(hear)
+        notes += aside.pop("notes", [])
+        found |= aside
     return found

@@ -142,7 +142,8 @@ def audit(run: dict[str, str]) -> None:
 
     corpus = load_corpus(identity(**run).profile, progress=console.is_terminal)
     report = auditing.audit(corpus, progress=console.is_terminal)
-    typer.echo(report.frame().round(2).to_string(index=False))
+    found = report.frame()
+    typer.echo(found.round(2).to_string(index=False) if len(found) else "Nothing found.")
     typer.echo(f"\nAgainst the faults that are known:\n{auditing.score(report, corpus.faults).round(2).to_string()}")
 
 
