@@ -201,7 +201,7 @@ def of_run(run: Identity) -> Comparison:
     """
     place = f"book/results/{run.profile.name}"
     recorded = {(card.approach, card.seed): card for card in recorded_cards().get(place, ()) if card.is_of(run)}
-    own = {(card.approach, card.seed): card for card in own_cards() if card.is_of(run)}
+    own = {(card.approach, card.seed): card for card in own_cards(run)}
     groups = comparisons((recorded | own).values(), place)  # what ran here wins
     if not groups:
         raise RunError(

@@ -18,7 +18,7 @@ from genre_utils.comparison import (
 from genre_utils.errors import RunError
 from genre_utils.identity import identity
 from genre_utils.provenance import Cost, Stage
-from genre_utils.records import TITLES, Bundle
+from genre_utils.records import RECORD, TITLES, Bundle
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +69,15 @@ def test_fine_tuning_is_charged_for_the_head_that_it_starts_from_and_for_no_othe
         return comparisons(cards)[0].seconds("full")
 
     assert (seconds("trained"), seconds("cold")) == (250, 150)
+
+
+def test_a_damaged_record_of_another_run_is_in_nobodys_way():
+    leave("cnn", seed=3)
+    leave("cnn", profile="gtzan-mini")
+    (identity("gtzan-mini").folder("cnn") / RECORD).write_text("{}")
+    assert cards_of(of_run(identity())) == {"cnn": [3]}
+    with pytest.raises(RunError, match="gtzan-mini"):
+        of_run(identity("gtzan-mini"))
 
 
 def test_a_clip_with_two_labels_is_not_the_same_clip():

@@ -18,8 +18,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from genre_utils.errors import GenreError, RunError, WorkFailed
-from genre_utils.identity import identity, last_run
-from genre_utils.paths import absolute_places
+from genre_utils.identity import CONCERNS, identity, last_run
+from genre_utils.paths import absolute_places, made_folder
 from genre_utils.profiles import GENRES
 from genre_utils.publish import upkeep
 from genre_utils.publish.upkeep import console, errors, run_options, say
@@ -52,6 +52,8 @@ def run(
     if not chosen:
         raise RunError(f"no notebook chapters/NN_*.ipynb in {book.book_root()}")
     wanted = last_run() if not run and [c.number for c in chosen] == [6] else identity(**run)
+    for folder in filter(None, (out, records)):
+        made_folder(folder)  # what cannot be written is said before an hour is spent
     say(wanted)
     began, made, workers = time.monotonic(), [], side_by_side or book.at_once()
     with book.no_process_stays():
@@ -118,6 +120,8 @@ def predict(
     from genre_utils.publish.predict import load_models, predict_file, real_music, sound_files
 
     warnings.simplefilter("ignore")
+    if as_json and as_csv:
+        raise typer.BadParameter("--json and --csv: choose one")
     wanted, models, found = identity(**run) if run else last_run(), real_music(), sound_files(files)
     composed = wanted.profile.corpus == "synthetic"
     with contextlib.nullcontext() if own or run else contextlib.suppress(RunError):
@@ -140,6 +144,8 @@ def predict(
     else:
         for name, model in models.items():
             say(f"{name}: {model.learned_from}", style="dim")
+        if len(models) > 1 and (missing := [name for name in CONCERNS if name not in {"musicnn", *models}]):
+            say(f"Not asked, since this run has not trained it: {', '.join(missing)}.", style="dim")
         if composed and len(models) > 1:
             say(f"The models of the run ({wanted}) know composed music alone: of real music they tell little.", style="dim")
     if any("error" in answer for answer in answers):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -67,10 +68,12 @@ app.add_typer(fetch, name="fetch")
 
 @fetch.command("gtzan-mini")
 def fetch_gtzan_mini() -> None:
-    """Download the public mini subset (100 clips, 120 MB), check it and unpack it into data/corpora/."""
+    """Download the public mini subset (100 clips, 120 MB), check it and unpack it into data/corpora/; where GTZAN_MINI_DIR
+    names a folder, check that."""
     from genre_utils.corpora import gtzan
 
-    say(f"gtzan-mini is ready in {gtzan.fetch_gtzan_mini(progress=console.is_terminal)}")
+    find = (lambda **how: gtzan.gtzan_mini(**how).root) if os.environ.get("GTZAN_MINI_DIR") else gtzan.fetch_gtzan_mini
+    say(f"gtzan-mini is ready in {find(progress=console.is_terminal)}")
 
 
 @fetch.command("gtzan")
@@ -206,7 +209,7 @@ def export(
         schema.write_text(json.dumps(records.Bundle.model_json_schema(), indent=1) + "\n", encoding="utf-8")
         return
     wanted = identity(**run)
-    cards = [card for card in records.own_cards() if card.is_of(wanted)]
+    cards = records.own_cards(wanted)
     if not cards:
         raise RunError(f"there is no record of the run ({wanted}), with any seed: run it first, for example with\n    {command(wanted)}")
     file = out or Path(f"{wanted.name()}-{max(card.created for card in cards)[:10]}.json")

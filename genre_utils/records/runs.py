@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -218,9 +219,17 @@ class Bundle(Saved):
         return super().save(path)
 
 
-def own_cards() -> list[RunCard]:
-    """The records of every run made here."""
-    return [RunCard.load(path) for path in sorted(runs_dir().glob(f"*/*/{RECORD}"))]
+def own_cards(run: Identity | None = None) -> list[RunCard]:
+    """The records of every run made here; of `run` with any seed, if it is given: then no other's can be in the way."""
+    def without_seed(folder: str) -> str:
+        return re.sub(r"\+seed-\d+$", "", folder)
+
+    paths = sorted(runs_dir().glob(f"*/*/{RECORD}"))
+    if run is not None:
+        own = {(without_seed(run.name(concerns)), approach) for approach, concerns in CONCERNS.items()}
+        paths = [path for path in paths if (without_seed(path.parts[-3]), path.parts[-2]) in own]
+    cards = [RunCard.load(path) for path in paths]
+    return cards if run is None else [card for card in cards if card.is_of(run)]
 
 
 def read_cards(path: Path) -> list[RunCard]:
