@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import joblib
 import pytest
@@ -82,3 +83,6 @@ def test_caches_have_a_place_where_the_home_may_not_be_written(tmp_path):
     environment |= {"HOME": "/proc/no/home", "GENRE_UTILS_HOME": str(tmp_path)}
     said = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True).stdout
     assert all(place.startswith(str(tmp_path)) for place in said.split())
+    nowhere = environment | {"GENRE_UTILS_HOME": "/proc/no"}
+    said = subprocess.run([sys.executable, "-c", code], env=nowhere, capture_output=True, text=True, check=True).stdout
+    assert all(Path(place).parent.stat().st_uid == os.getuid() for place in said.split())

@@ -145,7 +145,7 @@ def predict(
         for name, model in models.items():
             say(f"{name}: {model.learned_from}", style="dim")
         if len(models) > 1 and (missing := [name for name in CONCERNS if name not in {"musicnn", *models}]):
-            say(f"Not asked, since this run has not trained it: {', '.join(missing)}.", style="dim")
+            say(f"Not asked, because this run has not trained them: {', '.join(missing)}.", style="dim")
         if composed and len(models) > 1:
             say(f"The models of the run ({wanted}) know composed music alone: of real music they tell little.", style="dim")
     if any("error" in answer for answer in answers):
