@@ -349,7 +349,7 @@ def ask(repositories, home, tmp_path):
 
 def test_the_clips_of_a_mirror_are_unpacked_and_complete(ask, home, tmp_path):
     by_audio, by_file = ask(f"lab/gtzan@{COMMIT}", f"lab/files@{COMMIT}")
-    assert by_audio == str(home / "gtzan_lab--gtzan")
+    assert by_audio == str(home / f"gtzan_lab--gtzan@{COMMIT}")
     for folder in (by_audio, by_file):
         assert fetch.check_copy(Path(folder), progress=False).startswith("complete. 999 files")
     assert not [*tmp_path.rglob("evil*")]
@@ -369,7 +369,7 @@ def test_what_a_mirror_has_wrong_is_clear(ask):
 
 def test_a_cut_download_of_a_mirror_goes_on_and_none_is_told(ask, home):
     ask.hub.cut = 1
-    assert ask(f"lab/gtzan@{COMMIT}") == [str(home / "gtzan_lab--gtzan")] and ask.hub.cut == 0
+    assert ask(f"lab/gtzan@{COMMIT}") == [str(home / f"gtzan_lab--gtzan@{COMMIT}")] and ask.hub.cut == 0
     assert sum(asked.startswith("GET") and asked.endswith("train-0.parquet") for asked in ask.hub.asked) == 2
     (offline,) = ask(f"lab/files@{COMMIT}", HF_HUB_OFFLINE="1")
     assert "could not be reached" in offline
