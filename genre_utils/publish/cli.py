@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from genre_utils.errors import GenreError, RunError, WorkFailed
 from genre_utils.identity import CONCERNS, identity, last_run
@@ -199,7 +199,7 @@ def doctor() -> None:
 
     findings = examine()
     marks = {"ok": "[green]ok[/green]", "note": "[yellow]note[/yellow]", "broken": "[red]broken[/red]"}
-    table = Table("", "What", "Found", "What to do")
+    table = Table("", "What", Column("Found", overflow="fold"), Column("What to do", overflow="fold"))
     for finding in findings:
         table.add_row(marks[finding.level], finding.what, escape(finding.found), escape(finding.remedy))
     console.print(table)
