@@ -31,10 +31,12 @@ def use_warm_kernels() -> None:
     factory.default_provisioner_name = "warm"
     limit = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = "1"  # a process that has threads must not be copied
+    interrupted = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for this process: the other would tell where its imports stood
     try:
         forkserver.set_forkserver_preload(SHARED)
         forkserver.ensure_running()
     finally:
+        signal.signal(signal.SIGINT, interrupted or signal.default_int_handler)
         os.environ.pop("OMP_NUM_THREADS") if limit is None else os.environ.update(OMP_NUM_THREADS=limit)
 
 
