@@ -10,9 +10,10 @@ import re
 import shutil
 import struct
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
+from itertools import count, takewhile
 from pathlib import Path
 from typing import IO
 
@@ -117,14 +118,20 @@ def _with_length(path: Path) -> io.BytesIO | None:
     return io.BytesIO(data)
 
 
-def _counted(file: sf.SoundFile, opened: ExitStack) -> IO[bytes]:
-    """A temporary copy of a file that does not know its length, as a FLAC that was written into a pipe."""
+def _copied(blocks: Iterable[np.ndarray], rate_hz: int, channels: int, subtype: str, opened: ExitStack) -> IO[bytes]:
+    """A temporary file of `blocks`, each (n, channels)."""
     copy = opened.enter_context(tempfile.TemporaryFile())  # noqa: SIM115  (the stack closes it)
-    with sf.SoundFile(copy, "w", file.samplerate, file.channels, "FLOAT", format="W64", closefd=False) as target:
-        while len(block := file.read(2**16, dtype="float32", always_2d=True)):
+    with sf.SoundFile(copy, "w", rate_hz, channels, subtype, format="W64", closefd=False) as target:
+        for block in blocks:
             target.write(block)
     copy.seek(0)
     return copy
+
+
+def _counted(file: sf.SoundFile, opened: ExitStack) -> IO[bytes]:
+    """A temporary copy of a file that does not know its length, as a FLAC that was written into a pipe."""
+    blocks = takewhile(len, (file.read(2**16, dtype="float32", always_2d=True) for _ in count()))
+    return _copied(blocks, file.samplerate, file.channels, "FLOAT", opened)
 
 
 def _converted(path: Path, opened: ExitStack) -> IO[bytes] | None:
@@ -133,12 +140,8 @@ def _converted(path: Path, opened: ExitStack) -> IO[bytes] | None:
         source = opened.enter_context(audioread.audio_open(os.fspath(path)))
     except (audioread.NoBackendError, EOFError, ValueError):
         return None
-    file = opened.enter_context(tempfile.TemporaryFile())  # noqa: SIM115  (the stack closes it)
-    with sf.SoundFile(file, "w", source.samplerate, source.channels, "PCM_16", format="W64", closefd=False) as copy:
-        for block in source:
-            copy.buffer_write(block, "int16")
-    file.seek(0)
-    return file
+    blocks = (np.frombuffer(block, np.int16).reshape(-1, source.channels) for block in source)
+    return _copied(blocks, source.samplerate, source.channels, "PCM_16", opened)
 
 
 def to_mono(samples: np.ndarray) -> np.ndarray:

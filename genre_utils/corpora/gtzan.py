@@ -99,7 +99,7 @@ def _corpus(name: str, root: Path, files: Mapping[str, Path], ids, excluded: dic
             f"Copy them there again, or get another copy: python -m genre_utils fetch {name.removesuffix('-part')}"
         )
     clips = tuple(Clip(clip, files[clip], clip.split(".", 1)[0], faults.artists.get(clip)) for clip in ids)
-    return Corpus(name, root, clips, CLIP_S, excluded=excluded, faults=faults.among([*ids, *(clip for clip in DAMAGED if clip in excluded)]), **more)
+    return Corpus(name, root, clips, CLIP_S, excluded=excluded, faults=faults.among([*ids, *(DAMAGED.keys() & excluded)]), **more)
 
 
 def gtzan_mini(*, progress: bool = True) -> Corpus:

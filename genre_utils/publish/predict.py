@@ -111,11 +111,10 @@ class Classical:
         nearest, level, notes = [str(self.clips[i]) for i in np.argsort(far)[:3]], _level(hear(self.rate_hz)), []
         if far.min() > 7 * len(FEATURE_NAMES):  # the kernel is below a thousandth for every training clip
             notes.append("its statistics are unlike those of every training clip: what the svm says of it means nothing")
-        if self._gain(level) == 1.0:
-            return {"nearest": nearest, "notes": notes}
-        own, low, high = (f"{20 * np.log10(max(x, 1e-9)):.1f}" for x in (level, *self.levels[[0, 2]]))
-        note = f"its level ({own} dB) is unlike that of the training clips ({low} to {high} dB): for the svm it was brought to theirs"
-        return {"nearest": nearest, "notes": [*notes, note]}
+        if self._gain(level) != 1.0:
+            own, low, high = (f"{20 * np.log10(max(x, 1e-9)):.1f}" for x in (level, *self.levels[[0, 2]]))
+            notes.append(f"its level ({own} dB) is unlike that of the training clips ({low} to {high} dB): for the svm it was brought to theirs")
+        return {"nearest": nearest, "notes": notes}
 
 
 class Tags:

@@ -72,8 +72,8 @@ def fetch_gtzan_mini() -> None:
     names a folder, check that."""
     from genre_utils.corpora import gtzan
 
-    find = (lambda **how: gtzan.gtzan_mini(**how).root) if os.environ.get("GTZAN_MINI_DIR") else gtzan.fetch_gtzan_mini
-    say(f"gtzan-mini is ready in {find(progress=console.is_terminal)}")
+    named = os.environ.get("GTZAN_MINI_DIR")
+    say(f"gtzan-mini is ready in {gtzan.gtzan_mini().root if named else gtzan.fetch_gtzan_mini(progress=console.is_terminal)}")
 
 
 @fetch.command("gtzan")
